@@ -1,0 +1,140 @@
+"""Events: the immutable facts that terminals commit, and the CloudEvents 1.0 envelope they travel in.
+
+The identity of an event is (terminal, incarnation, seq) and nothing else. Its subject is an opaque identifier id,
+as scanned; no name, phone, e-mail or card number stands in any field.
+"""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from sync.contract.customers import Code, Currency
+
+EARNED = "loyalty.points.earned.v1"
+REVERSED = "loyalty.points.reversed.v1"
+EVENT_TYPES = (EARNED, REVERSED)
+
+# 10 million in the currency's minor unit times 100: above any sale at a counter, far below 2**53.
+MONEY_MINOR_MAX = 1_000_000_000
+POINTS_MAX = 1_000_000_000
+LINES_MAX = 500
+
+Money = Annotated[int, Field(ge=0, le=MONEY_MINOR_MAX, strict=True)]
+Points = Annotated[int, Field(ge=0, le=POINTS_MAX, strict=True)]
+# A decimal text, because 0.350 kg of beans is a quantity and a float is not.
+Quantity = Annotated[
+    str,
+    StringConstraints(pattern=r"^([1-9][0-9]{0,5}(\.[0-9]{1,3})?|0\.([1-9][0-9]{0,2}|0[1-9][0-9]?|00[1-9]))$"),
+]
+Incarnation = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+IdentifierId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+
+class Strict(BaseModel):
+    """A frozen value whose unknown fields are kept out: what is not in the contract is not in the ledger."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Flag(StrEnum):
+    """What a person may want to know later about how an event was made."""
+
+    TIME_UNTRUSTED = "time_untrusted"
+    CARD_UNKNOWN = "card_unknown"
+    POINTS_CAPPED = "points_capped"
+
+
+class EarnedLine(Strict):
+    """One line of the sale with the points it earned; a refund of the line takes back exactly these."""
+
+    quantity: Quantity
+    net_minor: Money
+    points: Points
+    sku: Code | None = None
+
+
+class PointsEarned(Strict):
+    """A sale credited points. `points` is the sum of the lines' points."""
+
+    sale_id: Code
+    program_version: int = Field(ge=1, strict=True)
+    currency: Currency
+    net_minor: Money
+    tax_minor: Money
+    lines: tuple[EarnedLine, ...] = Field(min_length=1, max_length=LINES_MAX)
+    points: Points
+    staff_ref: Code | None = None
+    flags: tuple[Flag, ...] = ()
+
+
+class PointsReversed(Strict):
+    """A sale's points are taken back whole. The hub knows how many; the terminal may not know the sale yet."""
+
+    reversal_id: Code
+    sale_id: Code
+    staff_ref: Code | None = None
+    flags: tuple[Flag, ...] = ()
+
+
+Fact = PointsEarned | PointsReversed
+_FACTS: Mapping[str, type[PointsEarned] | type[PointsReversed]] = {
+    EARNED: PointsEarned,
+    REVERSED: PointsReversed,
+}
+
+
+class Event(BaseModel):
+    """The envelope: CloudEvents 1.0 attributes in their JSON names, and our extensions `inc seq bootid monoms`.
+
+    `data` stays raw here: a hub that does not know the type keeps the event as it came, and reads it after an upgrade.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str = Field(max_length=200)
+    source: str = Field(max_length=200)
+    type: str = Field(min_length=1, max_length=200)
+    subject: IdentifierId | None = None
+    time: AwareDatetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    inc: Incarnation
+    seq: int = Field(ge=1, strict=True)
+    bootid: str = Field(max_length=64)
+    monoms: int = Field(ge=0, strict=True)
+    data: dict[str, Any]
+
+
+class UnknownEventType(ValueError):  # noqa: N818  # it is no fault: a newer terminal speaks to an older hub
+    """The event's type or version is not in this contract yet."""
+
+
+def event_id(terminal_id: str, inc: str, seq: int) -> str:
+    """Return the CloudEvents id: the event's identity, written out."""
+    return f"{terminal_id}/{inc}/{seq}"
+
+
+def event_source(store_id: str, terminal_id: str) -> str:
+    """Return the CloudEvents source of a terminal."""
+    return f"/stores/{store_id}/terminals/{terminal_id}"
+
+
+def read_fact(event: Event) -> Fact:
+    """Return what the event says happened.
+
+    Raises:
+        UnknownEventType: the type is not known here; keep the event, it will be understood later.
+        pydantic.ValidationError: the type is known and the data does not fit it.
+    """
+    model = _FACTS.get(event.type)
+    if model is None:
+        raise UnknownEventType(event.type)
+    return model.model_validate(event.data)
+
+
+def canonical_json(value: Mapping[str, Any]) -> str:
+    """Return the one way a JSON object is written: sorted keys, no spaces, UTF-8 as it is, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

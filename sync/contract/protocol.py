@@ -1,0 +1,288 @@
+"""storesync/1 on the wire: what a terminal and the hub say to each other, and the limits both keep.
+
+Reading rule for both ends: unknown fields are ignored, unknown feed operations are kept aside, missing ones refuse
+the message. Every answer names the hub's epoch, so that nothing from a hub before a restore is ever believed.
+"""
+
+import base64
+import binascii
+from enum import StrEnum
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import AwareDatetime, Field, TypeAdapter
+
+from sync.contract.customers import Code, Customer, IdentifierRef, Value
+from sync.contract.events import IdentifierId, Incarnation, Strict
+from sync.contract.identifiers import Identifier
+from sync.contract.program import Program
+
+PROTOCOL = "storesync/1"
+EPOCH_HEADER = "Hub-Epoch"
+BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
+SNAPSHOT_CONTENT_TYPE = "application/x-ndjson"
+
+# One upload: small enough for any proxy between, large enough that the hub's commit is shared by hundreds.
+BATCH_EVENTS_MAX = 500
+BATCH_BYTES_MAX = 512 * 1024
+# One page of the feed, in changes; a change with a full customer is 1-2 kB.
+FEED_CHANGES_MAX = 500
+# How long the hub may hold a poll open: below every usual proxy idle limit of 60 s.
+FEED_WAIT_S_MAX = 25
+# One chunk of a snapshot, in rows: some 2 MB of NDJSON, a fraction of a second to load.
+SNAPSHOT_CHUNK_ROWS = 5_000
+IDENTIFIERS_PER_CALL_MAX = 200
+INCARNATIONS_PER_HELLO_MAX = 1_000
+
+_CURSOR_SHAPE = "1"
+
+
+class Outcome(StrEnum):
+    """The hub's verdict on one event. All four advance the high-water, so no event can block the line."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+    PARKED = "parked"
+
+
+class Reason(StrEnum):
+    """Why an event was rejected or parked."""
+
+    BAD_EVENT = "bad_event"
+    UNKNOWN_PROGRAM = "unknown_program"
+    CURRENCY_MISMATCH = "currency_mismatch"
+    POINTS_MISMATCH = "points_mismatch"
+    SALE_ALREADY_CREDITED = "sale_already_credited"
+    REVERSAL_CONFLICT = "reversal_conflict"
+    UNKNOWN_TYPE = "unknown_type"
+    WAITS_FOR_SALE = "waits_for_sale"
+
+
+class ProblemCode(StrEnum):
+    """The stable codes of the hub's RFC 9457 problems that a terminal acts on."""
+
+    GAP = "gap"
+    HELLO_REQUIRED = "hello_required"
+    RESYNC = "resync"
+    CREDENTIAL_UNKNOWN = "credential_unknown"
+    TERMINAL_REVOKED = "terminal_revoked"
+    PROTOCOL_UNKNOWN = "protocol_unknown"
+
+
+class EnrolRequest(Strict):
+    """`POST /v1/enrolments`: a one-time code becomes a terminal."""
+
+    code: str = Field(min_length=8, max_length=64)
+    agent_version: str = Field(max_length=40)
+
+
+class EnrolAnswer(Value):
+    """What a terminal keeps: who it is, its credential and the identifier key (both secrets), the program."""
+
+    terminal_id: Code
+    store_id: Code
+    credential: str = Field(min_length=20, max_length=200)
+    identifier_key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    hub_epoch: Code
+    program: Program
+
+
+class CredentialAnswer(Value):
+    """`POST /v1/credentials`: a new credential; the old one serves until the new one has been used."""
+
+    credential: str = Field(min_length=20, max_length=200)
+
+
+class IncarnationLength(Value):
+    """An incarnation of the terminal and the seq of its last event."""
+
+    inc: Incarnation
+    length: int = Field(ge=0)
+
+
+class HelloRequest(Value):
+    """`POST /v1/hello`: the first call after a start or a reconnect."""
+
+    protocols: tuple[str, ...] = Field(min_length=1, max_length=10)
+    agent_version: str = Field(max_length=40)
+    event_types: tuple[str, ...] = Field(max_length=100)
+    cursor: str | None = Field(default=None, max_length=200)
+    incarnations: tuple[IncarnationLength, ...] = Field(default=(), max_length=INCARNATIONS_PER_HELLO_MAX)
+    waiting: int = Field(ge=0)
+    oldest_waiting_s: int = Field(ge=0)
+    wall: AwareDatetime
+    monoms: int = Field(ge=0)
+    bootid: str = Field(max_length=64)
+
+
+class AppliedThrough(Value):
+    """How far the hub holds one incarnation."""
+
+    inc: Incarnation
+    through: int = Field(ge=0)
+
+
+class HelloAnswer(Value):
+    """What the hub holds of this terminal, and the limits of this connection."""
+
+    protocol: str
+    hub_epoch: Code
+    applied: tuple[AppliedThrough, ...] = ()
+    max_batch_events: int = Field(ge=1, le=BATCH_EVENTS_MAX)
+    max_batch_bytes: int = Field(ge=1024, le=BATCH_BYTES_MAX)
+    reconnect_spread_s: int = Field(ge=0, le=3600)
+    server_time: AwareDatetime
+    rotate_credential: bool = False
+
+
+class Verdict(Value):
+    """The outcome of one event, by its seq."""
+
+    seq: int = Field(ge=1)
+    outcome: Outcome
+    reason: Reason | None = None
+
+
+class UploadAnswer(Value):
+    """`PUT /v1/streams/{terminal}/{inc}/{first}`: one verdict per event of the range, and the new high-water."""
+
+    hub_epoch: Code
+    applied_through: int = Field(ge=0)
+    results: tuple[Verdict, ...]
+
+
+class PresentedIdentifier(Strict):
+    """A value that was presented at a counter and is not known there; travels once, beside the chain, erasable."""
+
+    id: IdentifierId
+    identifier: Identifier
+
+
+class IdentifiersRequest(Strict):
+    """`POST /v1/identifiers`: whom does this card lead to? The answer to a known one arrives on the feed."""
+
+    presented: tuple[PresentedIdentifier, ...] = Field(min_length=1, max_length=IDENTIFIERS_PER_CALL_MAX)
+
+
+class IdentifiersAnswer(Value):
+    """The ids that lead to a customer at the hub; the others are kept as cards that nobody is known for."""
+
+    known: tuple[IdentifierId, ...]
+
+
+class CustomerPut(Value):
+    """A customer is new or changed. `points` is the posted balance at this position of the feed."""
+
+    op: Literal["customer"] = "customer"
+    customer: Customer
+    identifiers: tuple[IdentifierRef, ...] = Field(default=(), max_length=100)
+    points: int
+
+
+class BalancePut(Value):
+    """Only the posted balance changed."""
+
+    op: Literal["balance"] = "balance"
+    customer_id: Code
+    points: int
+
+
+class CardPut(Value):
+    """Points wait at the hub on an identifier that leads to no customer."""
+
+    op: Literal["card"] = "card"
+    identifier: IdentifierId
+    points: int
+
+
+class CustomerGone(Value):
+    """The customer leaves this cache: erased, or no longer in this terminal's scope."""
+
+    op: Literal["gone"] = "gone"
+    customer_id: Code
+    reason: Literal["erased", "out_of_scope"]
+
+
+class ProgramPut(Value):
+    """A new version of the program is in force."""
+
+    op: Literal["program"] = "program"
+    program: Program
+
+
+class OutcomePut(Value):
+    """A parked event of this terminal got its final verdict."""
+
+    op: Literal["outcome"] = "outcome"
+    inc: Incarnation
+    verdict: Verdict
+
+
+Change = Annotated[
+    CustomerPut | BalancePut | CardPut | CustomerGone | ProgramPut | OutcomePut, Field(discriminator="op")
+]
+CHANGE: TypeAdapter[Change] = TypeAdapter(Change)
+
+# incarnation -> the last seq of it that the balances up to this position contain
+Covered = dict[Incarnation, Annotated[int, Field(ge=0)]]
+
+
+class FeedPage(Value):
+    """`GET /v1/feed?cursor&limit&wait`: changes in commit order, the coverage as of the page's end, a cursor."""
+
+    hub_epoch: Code
+    changes: tuple[Change, ...] = Field(max_length=FEED_CHANGES_MAX)
+    covered: Covered
+    cursor: str = Field(max_length=200)
+    more: bool
+    as_of: AwareDatetime
+
+
+class SnapshotChunk(Value):
+    """One part of a snapshot: NDJSON of `CustomerPut` and `CardPut`, gzipped; the hash is of the gzipped bytes."""
+
+    number: int = Field(ge=1)
+    rows: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class SnapshotManifest(Value):
+    """`GET /v1/snapshots/{id}`: all rows as of one position. Grows until `complete`; its chunks never change.
+
+    `cursor` continues the feed where the snapshot ends; `covered` is this terminal's coverage at that position.
+    """
+
+    snapshot_id: Code
+    hub_epoch: Code
+    cursor: str = Field(max_length=200)
+    covered: Covered
+    program: Program
+    as_of: AwareDatetime
+    chunks: tuple[SnapshotChunk, ...]
+    complete: bool
+
+
+class FeedCursor(NamedTuple):
+    """What a cursor says inside; a terminal keeps it as a text and never looks."""
+
+    hub_epoch: str
+    position: int
+
+
+def write_cursor(cursor: FeedCursor) -> str:
+    """Return the opaque text of a cursor: base64url of epoch, shape of the rows, position."""
+    text = f"{cursor.hub_epoch}|{_CURSOR_SHAPE}|{cursor.position}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def read_cursor(text: str) -> FeedCursor | None:
+    """Return what a cursor says, or None where it is not of this shape (the terminal then needs a snapshot)."""
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, ValueError):
+        return None
+    epoch, _, rest = raw.partition("|")
+    shape, _, position = rest.partition("|")
+    if shape != _CURSOR_SHAPE or not position.isascii() or not position.isdigit():
+        return None
+    return FeedCursor(epoch, int(position))
