@@ -1,0 +1,22 @@
+#!/bin/sh
+# Installs what the tests need and runs all checks; stops at the first that fails. Further options go to pytest.
+set -eu
+program=test.sh
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+cd "$root"
+. "$root/packaging/venv.sh"
+
+make_venv_for "$root/packaging/requirements-test.lock"
+if ! has_libzbar; then
+    try_to_install_libzbar
+    has_libzbar || echo "$program: libzbar is not here; tests that need pyzbar are skipped (as root: apt install libzbar0)"
+fi
+
+echo "$program: ruff check"
+.venv/bin/python -m ruff check .
+echo "$program: ruff format"
+.venv/bin/python -m ruff format --check .
+echo "$program: mypy"
+.venv/bin/python -m mypy
+echo "$program: pytest"
+exec .venv/bin/python -m pytest "$@"
