@@ -5,6 +5,8 @@
 
 # A Python environment that the caller stands in must not leak into ours.
 unset PYTHONHOME PYTHONPATH
+# A shell that was started without a path has its own but keeps it to itself; Python needs it to find itself.
+export PATH
 
 stop() {
     echo "$program: $1" >&2
