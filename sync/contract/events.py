@@ -108,7 +108,7 @@ class Event(BaseModel):
     data: dict[str, Any]
 
 
-class UnknownEventType(ValueError):  # noqa: N818  # it is no fault: a newer terminal speaks to an older hub
+class UnknownEventType(ValueError):  # it is no fault: a newer terminal speaks to an older hub
     """The event's type or version is not in this contract yet."""
 
 
