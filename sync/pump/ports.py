@@ -1,0 +1,142 @@
+"""The ports of the pump: what it needs from a terminal's store and from a hub, and the values that pass through them.
+
+Values and protocols only, so that the store and the hub client can import them without knowing the pump.
+
+Two rules that the store keeps and the pump relies on:
+
+* Only a verdict settles an event. `rewind` may lower what a terminal takes for delivered and never raises it: an
+  event whose answer got lost is uploaded again, because its verdict (applied, rejected, parked) is still unknown.
+* A cursor and what it stands for are written in one transaction.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sync.contract.protocol import (
+    AppliedThrough,
+    CredentialAnswer,
+    FeedPage,
+    HelloAnswer,
+    HelloRequest,
+    IdentifiersAnswer,
+    IncarnationLength,
+    PresentedIdentifier,
+    SnapshotManifest,
+    UploadAnswer,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive events of one incarnation, from seq `first` on, each in its canonical JSON as journalled."""
+
+    inc: str
+    first: int
+    events: tuple[str, ...]
+
+    @property
+    def last(self) -> int:
+        """The seq of the last event."""
+        return self.first + len(self.events) - 1
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of the events in UTF-8, without the brackets and commas of the wire."""
+        return sum(len(event.encode()) for event in self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What the hub has not acknowledged: how many events, and since when the oldest waits."""
+
+    count: int
+    oldest_recorded_at: datetime | None
+
+
+class Journal(Protocol):
+    """The terminal's events on their way to the hub. Nothing here ever deletes an event."""
+
+    @property
+    def notice(self) -> asyncio.Event:
+        """Set by the store whenever an event or an identifier begins to wait; cleared by the pusher before it reads."""
+
+    async def incarnations(self) -> Sequence[IncarnationLength]:
+        """Return each incarnation with events that the hub may still be without, the oldest first."""
+
+    async def rewind(self, applied: Sequence[AppliedThrough]) -> None:
+        """Take the hub's word that it holds each incarnation no further than this; what lies beyond is due again."""
+
+    async def next_batch(self, max_events: int, max_bytes: int) -> Batch | None:
+        """Return the oldest events without a verdict, of one incarnation, or None.
+
+        At least one event, even one larger than `max_bytes`; the cost is that of the batch, not of the backlog.
+        """
+
+    async def settle(self, inc: str, answer: UploadAnswer) -> None:
+        """Write the verdicts down in one transaction. Only the seqs in `answer.results` are settled."""
+
+    async def withhold(self, inc: str, seq: int, reason: str) -> None:
+        """Note that the network refuses to carry this event: it leaves the pending sum, stays here and is shown.
+
+        The pump sends a marker in its place under the same seq; a second call changes nothing.
+        """
+
+    async def unsent_identifiers(self, limit: int) -> Sequence[PresentedIdentifier]:
+        """Return presented identifiers that the hub was not asked about yet, the oldest first."""
+
+    async def identifiers_sent(self, ids: Sequence[str], known: Sequence[str]) -> None:
+        """Note that the hub has these, and which of them lead to a customer there."""
+
+    async def waiting(self) -> Waiting:
+        """Return what the hub has not acknowledged."""
+
+
+class Cache(Protocol):
+    """The terminal's copy of the hub's customers and balances. It can always be had again."""
+
+    async def cursor(self) -> str | None:
+        """Return where the feed continues, or None where no snapshot was ever finished."""
+
+    async def apply(self, page: FeedPage) -> frozenset[str]:
+        """Write a page, its coverage and its cursor in one transaction; return the customers and identifiers touched."""
+
+    async def begin_snapshot(self, manifest: SnapshotManifest) -> int:
+        """Open the place where this snapshot is loaded, beside the live cache; return how many chunks it has already."""
+
+    async def load_chunk(self, number: int, data: bytes) -> None:
+        """Load the gzipped NDJSON of one chunk, whole or not at all. The pump has checked its hash."""
+
+    async def finish_snapshot(self, manifest: SnapshotManifest) -> None:
+        """Let the loaded snapshot take the live cache's place, with the manifest's cursor, coverage and program."""
+
+
+class Hub(Protocol):
+    """The hub, as the pump sees it. `hub_epoch` is the epoch of the last hello.
+
+    Each method raises `HubUnreachable`, `HubBusy`, `HubRefused`, `TerminalRevoked` or `MessageTooLarge`
+    (sync.hub_client), and nothing else; an error means *unknown*, except for a refusal.
+    """
+
+    async def hello(self, request: HelloRequest) -> HelloAnswer:
+        """Say who is there and hear what the hub holds."""
+
+    async def upload(self, batch: Batch, hub_epoch: str) -> UploadAnswer:
+        """Put a range of events; the same range any number of times has one effect."""
+
+    async def feed(self, cursor: str, hub_epoch: str, *, limit: int, wait_s: int) -> FeedPage:
+        """Return what changed after the cursor, waiting up to `wait_s` for a first change."""
+
+    async def snapshot_manifest(self, hub_epoch: str, snapshot_id: str | None = None) -> SnapshotManifest:
+        """Return the manifest of that snapshot, or of the hub's current one, which is begun where none is fresh."""
+
+    async def snapshot_chunk(self, hub_epoch: str, snapshot_id: str, number: int) -> bytes:
+        """Return a chunk as it lies at the hub, gzipped."""
+
+    async def send_identifiers(self, hub_epoch: str, presented: Sequence[PresentedIdentifier]) -> IdentifiersAnswer:
+        """Ask whom these lead to."""
+
+    async def rotate_credential(self) -> CredentialAnswer:
+        """Return a new credential; the old one serves until the new one was used."""
