@@ -1,0 +1,136 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
+LOCK = "requirements.lock"
+
+# A python3 that says what it was asked for, and answers as each test wants.
+FAKE_PYTHON = """#!/bin/sh
+printf '%s\\n' "$*" >>"$CALLS"
+case "$*" in
+*version_info*) exit {new_enough} ;;
+*ensurepip*) exit {has_venv} ;;
+*--version*) echo "Python 3.11.2" ;;
+*"-m venv"*) mkdir -p "$4/bin" "$4/lib/python3.11/site-packages"; cp "$0" "$4/bin/python" ;;
+*"-m pip"*) exit {pip} ;;
+esac
+"""
+
+
+class Machine:
+    """A checkout under an odd path, on a machine whose every Python is ours."""
+
+    def __init__(self, folder: Path, *, new_enough: int = 0, has_venv: int = 0, pip: int = 0) -> None:
+        self.root = folder / "été du  café"
+        shutil.copytree(PACKAGING, self.root / "packaging")
+        self._bin = folder / "bin"
+        self._bin.mkdir()
+        self._calls = folder / "calls"
+        for name in ("python3", "python3.11", "python3.12", "python3.13"):
+            python = self._bin / name
+            python.write_text(FAKE_PYTHON.format(new_enough=new_enough, has_venv=has_venv, pip=pip), encoding="utf-8")
+            python.chmod(0o755)
+
+    def start(self, *options: str) -> subprocess.CompletedProcess[str]:
+        self._calls.write_text("")
+        return subprocess.run(
+            ["sh", str(self.root / "packaging/demo.sh"), *options],
+            env={"PATH": f"{self._bin}:/usr/bin:/bin", "CALLS": str(self._calls)},
+            cwd="/",
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+
+    def calls(self) -> list[str]:
+        return self._calls.read_text().splitlines()
+
+
+def test_no_new_enough_python_ends_in_one_clear_line(tmp_path: Path) -> None:
+    ended = Machine(tmp_path, new_enough=1).start()
+
+    assert ended.returncode == 1
+    assert ended.stderr == "demo.sh: needs Python 3.11 or newer, and found none on the path\n"
+    assert ended.stdout == ""
+
+
+def test_a_missing_venv_module_ends_in_one_clear_line(tmp_path: Path) -> None:
+    ended = Machine(tmp_path, has_venv=1).start()
+
+    assert ended.returncode == 1
+    assert ended.stderr == "demo.sh: python3 has no venv module; install it with: apt install python3-venv\n"
+    assert ended.stdout == ""
+
+
+def test_a_first_start_installs_by_hash_and_hands_the_options_on(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+
+    ended = machine.start("--state", "a b")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    installed = [call for call in machine.calls() if "-m pip" in call]
+    assert len(installed) == 1
+    assert "--require-hashes --only-binary :all:" in installed[0]
+    assert machine.calls()[-1] == "-P -m agent.demo --state a b"
+
+
+def test_a_second_start_installs_nothing(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.start()
+
+    ended = machine.start("--check")
+
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert not [call for call in machine.calls() if "pip" in call.split()]
+    assert machine.calls()[-1] == "-P -m agent.demo --check"
+
+
+def test_a_changed_lock_is_installed_into_the_same_environment(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.start()
+    with (machine.root / "packaging" / LOCK).open("a") as lock:
+        lock.write("# newer\n")
+
+    machine.start()
+
+    assert len([call for call in machine.calls() if "-m pip" in call]) == 1
+    assert not [call for call in machine.calls() if "-m venv" in call]
+
+
+def test_a_failed_installation_is_done_again(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, pip=1)
+
+    first = machine.start()
+    machine.start()
+
+    assert first.returncode == 1
+    assert first.stderr == "demo.sh: could not install the dependencies; the reason stands above\n"
+    assert len([call for call in machine.calls() if "-m pip" in call]) == 1
+
+
+@pytest.mark.parametrize("command", ["loyalty-agent", "loyalty-hub"])
+def test_the_commands_stand_in_the_environment(tmp_path: Path, command: str) -> None:
+    machine = Machine(tmp_path)
+    machine.start()
+
+    ended = subprocess.run(
+        [str(machine.root / ".venv/bin" / command), "run", "a b"],
+        env={"CALLS": str(tmp_path / "calls"), "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
+
+    assert ended.returncode == 0
+    assert machine.calls()[-1] == f"-P -m {'agent' if command == 'loyalty-agent' else 'sync.hub'} run a b"
+
+
+def test_the_checkout_is_on_the_path_by_a_relative_line(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.start()
+
+    packages = machine.root / ".venv/lib/python3.11/site-packages"
+    line = (packages / "loyalty_agent_checkout.pth").read_text().strip()
+
+    assert (packages / line).resolve() == machine.root.resolve()
