@@ -101,10 +101,10 @@ class Cache(Protocol):
         """Return where the feed continues, or None where no snapshot was ever finished."""
 
     async def apply(self, page: FeedPage) -> frozenset[str]:
-        """Write a page, its coverage and its cursor in one transaction; return the customers and identifiers touched."""
+        """Write a page, its coverage and its cursor in one transaction; return the accounts touched."""
 
     async def begin_snapshot(self, manifest: SnapshotManifest) -> int:
-        """Open the place where this snapshot is loaded, beside the live cache; return how many chunks it has already."""
+        """Open where this snapshot is loaded, beside the live cache; return how many chunks it has already."""
 
     async def load_chunk(self, number: int, data: bytes) -> None:
         """Load the gzipped NDJSON of one chunk, whole or not at all. The pump has checked its hash."""

@@ -27,9 +27,14 @@ LAYERS = (
         r"(agent|sync\.hub)\.config",
         r"agent\.texts(\..+)?",
     ),
-    ("2 tools", r"sync\.runtime\..+", r"agent\.imaging(\..+)?"),
+    (
+        "2 tools",
+        r"sync\.runtime\..+",
+        r"sync\.pump(\.ports)?",  # protocols and values that the edges implement
+        r"agent\.imaging(\..+)?",
+    ),
     ("3 edges", r"sync\.(hub_client|hub\.books)", r"agent\.(keys|store|screen|scanners(\..+)?)"),
-    ("4 flows", r"sync\.(pump|hub\.intake)", r"agent\.counter"),
+    ("4 flows", r"sync\.(pump\..+|hub\.intake)", r"agent\.counter"),
     ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.routes"),
     ("6 roots", r"(agent|sync\.hub)\.(root|__main__)", r"agent\.demo(\..+)?"),
 )
