@@ -59,7 +59,7 @@ async def page(request: web.Request) -> web.Response:
 
 async def broken(_: web.Request) -> web.Response:
     try:
-        return web.json_response({}[CANARY])
+        return web.json_response(dict[str, str]()[CANARY])
     except KeyError as error:
         raise RuntimeError(f"could not find {CANARY}") from error
 
