@@ -9,8 +9,7 @@ message, because those may quote a value.
 import json
 import logging
 import secrets
-import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
@@ -19,6 +18,8 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestPayloadError
+
+from sync.runtime.error_places import places
 
 PROBLEM_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:loyalty:problem:"
@@ -166,16 +167,6 @@ def _unexpected(request: web.Request, error: Exception) -> Problem:
         incident,
         request.method,
         resource.canonical if resource else "none",
-        "\n".join(_places(error)),
+        places(error),
     )
     return Problem(INTERNAL, f"Look for incident {incident} in the log.", members={"incident": incident})
-
-
-def _places(error: BaseException) -> Iterator[str]:
-    """Yield where an error and its causes were raised, without their messages: those may quote personal data."""
-    current: BaseException | None = error
-    while current is not None:
-        yield f"{type(current).__module__}.{type(current).__qualname__} at"
-        for frame in traceback.extract_tb(current.__traceback__):
-            yield f"  {frame.filename}:{frame.lineno} in {frame.name}"
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
