@@ -116,8 +116,7 @@ class Cache(Protocol):
 class Hub(Protocol):
     """The hub, as the pump sees it. `hub_epoch` is the epoch of the last hello.
 
-    Each method raises `HubUnreachable`, `HubBusy`, `HubRefused`, `TerminalRevoked` or `MessageTooLarge`
-    (sync.hub_client), and nothing else; an error means *unknown*, except for a refusal.
+    Each method raises a `HubError` (sync.hub_errors) and nothing else; an error means *unknown*, except for a refusal.
     """
 
     async def hello(self, request: HelloRequest) -> HelloAnswer:

@@ -30,10 +30,11 @@ LAYERS = (
     (
         "2 tools",
         r"sync\.runtime\..+",
+        r"sync\.hub_errors",
         r"sync\.pump(\.ports)?",  # protocols and values that the edges implement
         r"agent\.imaging(\..+)?",
     ),
-    ("3 edges", r"sync\.(hub_client|hub\.books)", r"agent\.(keys|store|screen|scanners(\..+)?)"),
+    ("3 edges", r"sync\.(hub_client|hub_line|hub\.books)", r"agent\.(keys|store|screen|scanners(\..+)?)"),
     ("4 flows", r"sync\.(pump\..+|hub\.intake)", r"agent\.counter"),
     ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.routes"),
     ("6 roots", r"(agent|sync\.hub)\.(root|__main__)", r"agent\.demo(\..+)?"),

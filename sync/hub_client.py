@@ -1,0 +1,181 @@
+"""The hub as a terminal calls it: one method per call of storesync/1, each answering a checked model or a `HubError`.
+
+This client does not retry: the pump does. There is no way to switch the check of certificates off, and plain http is
+spoken to this machine only.
+"""
+
+import contextlib
+import gzip
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+
+import aiohttp
+from aiohttp import hdrs
+from pydantic import BaseModel
+from yarl import URL
+
+from sync.contract.protocol import (
+    BATCH_CONTENT_TYPE,
+    EPOCH_HEADER,
+    SNAPSHOT_CONTENT_TYPE,
+    CredentialAnswer,
+    EnrolAnswer,
+    EnrolRequest,
+    FeedPage,
+    HelloAnswer,
+    HelloRequest,
+    IdentifiersAnswer,
+    IdentifiersRequest,
+    PresentedIdentifier,
+    SnapshotManifest,
+    UploadAnswer,
+)
+from sync.hub_errors import HubSetupError
+from sync.hub_line import HubLine, Question, Timeouts
+from sync.pump.ports import Batch
+
+# 5,000 rows gzipped are some 400 kB.
+CHUNK_BYTES_MAX = 32 * 1024 * 1024
+# A chunk of a few MB over a shop's DSL line takes longer than any other call; silence still ends it.
+CHUNK_EXTRA_S = 270.0
+# One upload, one long poll, and a little beside them.
+CONNECTIONS_MAX = 4
+# Below the hub's 75 s, so that it is never the hub that closes a connection which is just being used again.
+KEEPALIVE_S = 15.0
+# Level 1 packs 500 events in 2 ms instead of 8, for a tenth more bytes.
+GZIP_LEVEL = 1
+
+
+@contextlib.asynccontextmanager
+async def open_session(ca_file: Path | None = None) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open the one session that calls to the hub go through.
+
+    Args:
+        ca_file: PEM file of the authorities to trust instead of the system's, for a hub with a private one.
+
+    Raises:
+        HubSetupError: the file cannot be read or holds no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise HubSetupError(
+            f"{ca_file}: no certificate authority can be read from it; it must be a PEM file"
+        ) from error
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, limit=CONNECTIONS_MAX, keepalive_timeout=KEEPALIVE_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # Bodies are unpacked by the line, below a limit; and the hash of a chunk is that of its packed bytes.
+        auto_decompress=False,
+        headers={hdrs.USER_AGENT: "loyalty-agent", hdrs.ACCEPT_ENCODING: "gzip"},
+    ) as session:
+        yield session
+
+
+async def enrol(url: str, request: EnrolRequest, ca_file: Path | None = None) -> EnrolAnswer:
+    """Turn a one-time code into a terminal. Where the answer got lost, the code is used up: get a new one.
+
+    Raises:
+        HubSetupError: the address or `ca_file` cannot be used.
+        HubError: one of its kinds; `HubRefused` where the code is wrong, used or too old.
+    """
+    async with open_session(ca_file) as session:
+        line = HubLine(session, hub_address(url), Timeouts())
+        return await line.ask(_post(("enrolments",), request), EnrolAnswer)
+
+
+class HubClient:
+    """Implements `sync.pump.ports.Hub` for one terminal."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        terminal_id: str,
+        credential: Callable[[], str],
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        """Take a session of `open_session`, and a credential to be asked for before each call.
+
+        Raises:
+            HubSetupError: the address cannot be used.
+        """
+        self._line = HubLine(session, hub_address(url), timeouts or Timeouts(), credential)
+        self._terminal_id = terminal_id
+
+    async def hello(self, request: HelloRequest) -> HelloAnswer:
+        """Say who is there and hear what the hub holds."""
+        return await self._line.ask(_post(("hello",), request), HelloAnswer)
+
+    async def upload(self, batch: Batch, hub_epoch: str) -> UploadAnswer:
+        """Put a range of events, gzipped."""
+        headers = {
+            EPOCH_HEADER: hub_epoch,
+            hdrs.CONTENT_TYPE: BATCH_CONTENT_TYPE,
+            hdrs.CONTENT_ENCODING: "gzip",
+        }
+        body = gzip.compress(f"[{','.join(batch.events)}]".encode(), compresslevel=GZIP_LEVEL, mtime=0)
+        path = ("streams", self._terminal_id, batch.inc, str(batch.first))
+        return await self._line.ask(Question(hdrs.METH_PUT, path, headers, body=body), UploadAnswer)
+
+    async def feed(self, cursor: str, hub_epoch: str, *, limit: int, wait_s: int) -> FeedPage:
+        """Return what changed after the cursor, waiting up to `wait_s` for a first change."""
+        query = {"cursor": cursor, "limit": str(limit), "wait": str(wait_s)}
+        question = Question(hdrs.METH_GET, ("feed",), {EPOCH_HEADER: hub_epoch}, query, wait_s=wait_s)
+        return await self._line.ask(question, FeedPage)
+
+    async def snapshot_manifest(self, hub_epoch: str, snapshot_id: str | None = None) -> SnapshotManifest:
+        """Return the manifest of that snapshot, or of the hub's current one."""
+        path = ("snapshots", snapshot_id or "current")
+        return await self._line.ask(Question(hdrs.METH_GET, path, {EPOCH_HEADER: hub_epoch}), SnapshotManifest)
+
+    async def snapshot_chunk(self, hub_epoch: str, snapshot_id: str, number: int) -> bytes:
+        """Return the gzipped bytes of a chunk; the caller checks their hash."""
+        path = ("snapshots", snapshot_id, str(number))
+        question = Question(hdrs.METH_GET, path, {EPOCH_HEADER: hub_epoch}, total_extra_s=CHUNK_EXTRA_S)
+        return await self._line.fetch(
+            question, (SNAPSHOT_CONTENT_TYPE, "application/gzip"), CHUNK_BYTES_MAX, unpack=False
+        )
+
+    async def send_identifiers(self, hub_epoch: str, presented: Sequence[PresentedIdentifier]) -> IdentifiersAnswer:
+        """Ask whom these lead to."""
+        request = IdentifiersRequest(presented=tuple(presented))
+        return await self._line.ask(_post(("identifiers",), request, hub_epoch), IdentifiersAnswer)
+
+    async def rotate_credential(self) -> CredentialAnswer:
+        """Return a new credential."""
+        return await self._line.ask(Question(hdrs.METH_POST, ("credentials",)), CredentialAnswer)
+
+
+def hub_address(text: str) -> URL:
+    """Return the hub's base address: https, or plain http on this machine only.
+
+    Raises:
+        HubSetupError: it is no such address.
+    """
+    try:
+        url = URL(text)
+    except ValueError:
+        raise HubSetupError("the hub's address is no URL; write it as https://hub.example.com") from None
+    if url.scheme not in ("http", "https") or not url.host or url.query_string or url.fragment or url.user is not None:
+        raise HubSetupError("the hub's address must be like https://hub.example.com, without user, query or fragment")
+    if url.scheme == "http" and not _is_this_machine(url.host):
+        raise HubSetupError(f"plain http to {url.host} would show customers to the network; use https://")
+    return url
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _post(path: Sequence[str], request: BaseModel, hub_epoch: str | None = None) -> Question:
+    headers: Mapping[str, str] = {EPOCH_HEADER: hub_epoch} if hub_epoch is not None else {}
+    body = request.model_dump_json().encode()
+    return Question(hdrs.METH_POST, path, {**headers, hdrs.CONTENT_TYPE: "application/json"}, body=body)
