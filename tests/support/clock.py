@@ -19,6 +19,7 @@ class FakeClock:
         self._boot_id = boot_id
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._count = 0
+        self._asleep = asyncio.Event()
 
     @property
     def boot_id(self) -> str:
@@ -42,7 +43,14 @@ class FakeClock:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._count += 1
         heapq.heappush(self._sleepers, (self._monotonic + seconds, self._count, future))
+        self._asleep.set()
         await future
+
+    async def until_asleep(self, count: int = 1) -> None:
+        """Return once so many sleep at the same time: what sockets and threads bring about cannot be settled."""
+        while len(self.sleepers) < count:
+            self._asleep.clear()
+            await self._asleep.wait()
 
     async def advance(self, seconds: float) -> None:
         """Let time pass: wake each sleeper at its own moment, in order, and let all it does settle."""

@@ -260,11 +260,14 @@ async def test_stop_ends_a_long_poll_with_an_answer_and_a_socket_with_a_reason()
             await ws.send_str("hello")
             await ws.receive_str()
             polled = await session.get(f"http://{at.host}:{at.port}/poll")
-            group.create_task(ws.receive())
+            closed = group.create_task(ws.receive())
             begun = time.monotonic()
         assert time.monotonic() - begun < DRAIN_S
         assert await polled.text() == "waited and told"
-    assert ws.close_code == aiohttp.WSCloseCode.GOING_AWAY
+    assert (closed.result().type, closed.result().data) == (
+        aiohttp.WSMsgType.CLOSE,
+        aiohttp.WSCloseCode.GOING_AWAY,
+    )
 
 
 async def test_stop_has_a_deadline_even_for_handlers_that_never_end() -> None:
