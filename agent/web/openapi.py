@@ -6,7 +6,6 @@ that check its bodies, so the description cannot drift from the code.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from aiohttp import hdrs
@@ -14,22 +13,10 @@ from aiohttp.typedefs import Handler
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
+from agent.web.access import Access
 from sync.runtime.problems import PROBLEM_TYPE, Kind
 
 _REFERENCE = "#/components/schemas/{model}"
-
-
-class Access(StrEnum):
-    """Who may call an operation."""
-
-    OPEN = "open"
-    """Anybody on this machine: it tells nothing."""
-    CREDENTIAL = "credential"
-    """The point of sale with its bearer key, or the page with its cookie and page token."""
-    POS = "pos"
-    """The bearer key only."""
-    PAGE = "page"
-    """The page of this till only, on its way to a page token."""
 
 
 class ProblemDocument(BaseModel):
@@ -104,7 +91,8 @@ def _described(operation: Operation) -> dict[str, Any]:
 def _security(access: Access) -> list[dict[str, list[str]]]:
     pos: dict[str, list[str]] = {"posKey": []}
     page: dict[str, list[str]] = {"pageToken": []}
-    return {Access.OPEN: [], Access.PAGE: [], Access.POS: [pos], Access.CREDENTIAL: [pos, page]}[access]
+    asked = {Access.POS: [pos], Access.CREDENTIAL: [pos, page], Access.PAGE: [pos, {}], Access.SOCKET: [pos, {}]}
+    return asked.get(access, [])
 
 
 def _answer(operation: Operation) -> dict[str, Any]:

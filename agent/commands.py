@@ -1,0 +1,140 @@
+"""The commands of `loyalty-agent`, each a function that is given the parsed arguments and returns the exit code.
+
+What touches a running till goes through its API. What does not need one (settings, pictures, enrolment) works alone.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from agent import keys, root, scan_files
+from agent.codes import DEFAULT_SCHEME, CardNumber, CardScheme, read
+from agent.config import Settings
+from agent.imaging.decoder import Decoder
+from agent.imaging.drawing import draw_card
+from agent.till_client import TillNotRunning, till_client
+from agent.version import VERSION
+from sync.contract.protocol import EnrolRequest
+from sync.hub_client import enrol as enrol_at_hub
+from sync.runtime.settings import load
+from sync.runtime.state_lock import hold, private_folder
+
+Command = Callable[[argparse.Namespace], Awaitable[int]]
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class CommandError(Exception):
+    """A command cannot be carried out; the message is one line for the person who asked."""
+
+
+async def run(asked: argparse.Namespace) -> int:
+    """Run the till until it is told to stop."""
+    settings = load(asked.config, Settings)
+    logging.basicConfig(level=settings.log.level.upper(), stream=sys.stderr, format=_LOG_FORMAT)
+    await root.run(settings)
+    return 0
+
+
+async def config_check(asked: argparse.Namespace) -> int:
+    """Say that the settings can be used; a fault is raised by `load`."""
+    settings = load(asked.config, Settings)
+    print(f"{asked.config}: good; state in {settings.till.state}, hub at {settings.hub.url}")  # noqa: T201
+    return 0
+
+
+async def enrol(asked: argparse.Namespace) -> int:
+    """Make this terminal known to the hub, and keep what the hub gave it."""
+    settings = load(asked.config, Settings)
+    try:
+        request = EnrolRequest(code=asked.code, agent_version=VERSION)
+    except ValidationError:
+        raise CommandError("this is no enrolment code; type it as `loyalty-hub terminals invite` printed it") from None
+    private_folder(settings.till.state)
+    with hold(settings.lock_file):
+        answer = await enrol_at_hub(settings.hub.url, request, settings.hub.ca_file)
+        keys.write_enrolment(settings.enrolment_file, keys.Enrolment(hub_url=settings.hub.url, answer=answer))
+    print(f"enrolled as terminal {answer.terminal_id} of store {answer.store_id}")  # noqa: T201
+    return 0
+
+
+async def open_page(asked: argparse.Namespace) -> int:
+    """Print the one-time address of the staff's page."""
+    async with till_client(load(asked.config, Settings)) as till:
+        print(await till.page_link())  # noqa: T201
+    return 0
+
+
+async def scan(asked: argparse.Namespace) -> int:
+    """Say what each picture file holds, one line per file."""
+    line = scan_files.json_line if asked.json else scan_files.text_line
+    scans = []
+    async with Decoder() as decoder:
+        async for file_scan in scan_files.scan_files(asked.files, decoder, _scheme(asked.config)):
+            print(line(file_scan), flush=True)  # noqa: T201
+            scans.append(file_scan)
+    return scan_files.exit_code(scans)
+
+
+async def card_draw(asked: argparse.Namespace) -> int:
+    """Write a card as a picture."""
+    meaning = read(asked.number, None, _scheme(asked.config))
+    if not isinstance(meaning, CardNumber):
+        raise CommandError("this is no card number of ours: check its length, its first digits and its last one")
+    asked.output.write_bytes(draw_card(meaning.number))
+    print(asked.output)  # noqa: T201
+    return 0
+
+
+async def outbox_list(asked: argparse.Namespace) -> int:
+    """List what the hub has not taken, one line per event."""
+    empty = True
+    async with till_client(load(asked.config, Settings)) as till:
+        async for row in till.outbox():
+            empty = False
+            print(f"{row['recorded_at']}  {row['state']:<9} {row['type']}  {row['id']}  {row['reason_text'] or ''}")  # noqa: T201
+    if empty:
+        print("nothing waits: the hub has every event")  # noqa: T201
+    return 0
+
+
+async def outbox_export(asked: argparse.Namespace) -> int:
+    """Write the outbox as NDJSON."""
+    async with till_client(load(asked.config, Settings)) as till:
+        if asked.output is None:
+            async for piece in till.export():
+                sys.stdout.buffer.write(piece)
+            return 0
+        with asked.output.open("wb") as file:
+            async for piece in till.export():
+                file.write(piece)
+    print(asked.output)  # noqa: T201
+    return 0
+
+
+async def key_show(asked: argparse.Namespace) -> int:
+    """Print the key of the point-of-sale software, made if there is none yet."""
+    settings = load(asked.config, Settings)
+    print(keys.pos_key(settings.pos_key_file, settings.api.key_group))  # noqa: T201
+    return 0
+
+
+async def key_rotate(asked: argparse.Namespace) -> int:
+    """Replace the key: by the running till, or in its file where none runs."""
+    settings = load(asked.config, Settings)
+    try:
+        async with till_client(settings) as till:
+            await till.rotate_key()
+    except TillNotRunning:
+        private_folder(settings.till.state)
+        with hold(settings.lock_file):
+            keys.new_pos_key(settings.pos_key_file, settings.api.key_group)
+    print(f"new key in {settings.pos_key_file}; give it to the point-of-sale software")  # noqa: T201
+    return 0
+
+
+def _scheme(config: Path | None) -> CardScheme:
+    return load(config, Settings).cards.scheme() if config else DEFAULT_SCHEME

@@ -1,0 +1,97 @@
+"""The command line's way into a running till: its own API, with the POS key. Never its database file."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from agent.config import Settings
+from agent.keys import pos_key
+from sync.runtime.problems import PROBLEM_TYPE
+
+# Loopback: a till that does not answer in this time hangs.
+_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=2)
+_PAGE_ROWS = 200
+
+
+class TillNotRunning(Exception):
+    """No till answers at the configured address."""
+
+
+class TillRefused(Exception):
+    """The till answered with a problem; the message is its own."""
+
+
+class TillClient:
+    """Calls the API of the till that runs with these settings."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+
+    async def outbox(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield each event that waits or needs a person, the oldest first."""
+        after = 0
+        while True:
+            page = await self._call("GET", f"/api/v1/outbox?after={after}&limit={_PAGE_ROWS}")
+            for row in page["events"]:
+                yield row
+            if not page["events"] or not page["more"]:
+                return
+            after = page["events"][-1]["position"]
+
+    async def export(self) -> AsyncIterator[bytes]:
+        """Yield the outbox as NDJSON of CloudEvents, piece by piece."""
+        async with self._answer("GET", "/api/v1/outbox/export") as answer:
+            async for piece in answer.content.iter_chunked(64 * 1024):
+                yield piece
+
+    async def page_link(self) -> str:
+        """Return a one-time URL that opens the staff's page."""
+        return str((await self._call("POST", "/api/v1/page-links", {}))["url"])
+
+    async def rotate_key(self) -> None:
+        """Let the running till replace the POS key; the old one ends at once."""
+        await self._call("POST", "/api/v1/pos-key", {})
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        async with self._answer(method, path, body) as answer:
+            value: dict[str, Any] = await answer.json()
+            return value
+
+    @asynccontextmanager
+    async def _answer(
+        self, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        try:
+            async with self._session.request(method, self._url + path, json=body, allow_redirects=False) as answer:
+                if answer.ok:
+                    yield answer
+                    return
+                raise TillRefused(await _said(answer))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise TillNotRunning(f"no till answers at {self._url}; start it with `loyalty-agent run`") from error
+
+
+@asynccontextmanager
+async def till_client(settings: Settings) -> AsyncIterator[TillClient]:
+    """Open a client for the till of these settings.
+
+    Raises:
+        TillNotRunning: it never ran here, so there is no key to call it with.
+        KeyFileError: the key file cannot be read.
+    """
+    if not settings.pos_key_file.exists():
+        raise TillNotRunning(f"no till has run here yet: {settings.pos_key_file} is missing")
+    key = pos_key(settings.pos_key_file, None)
+    headers = {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session:
+        yield TillClient(session, f"http://{settings.api.host}:{settings.api.port}")
+
+
+async def _said(answer: aiohttp.ClientResponse) -> str:
+    if answer.content_type == PROBLEM_TYPE:
+        problem = await answer.json(content_type=PROBLEM_TYPE)
+        return f"{problem.get('title', '')} {problem.get('detail', '')}".strip()
+    return f"something that is no till answers at {answer.url.origin()}; check api.port"

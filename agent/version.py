@@ -1,0 +1,3 @@
+"""The version of this program: one place, because not every installation carries package metadata."""
+
+VERSION = "0.1.0"
