@@ -9,9 +9,9 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from agent.imaging.decoder import IMAGE_BYTES_MAX, Decoder
+from agent.imaging.decoder import Decoder
 from agent.imaging.errors import ImageTooLarge, ImagingError
-from agent.imaging.wire import Reading
+from agent.imaging.wire import PICTURE_BYTES_MAX, Reading
 from agent.scanners.scans import Scan
 from sync.runtime.clock import Clock
 
@@ -63,8 +63,8 @@ class FolderScanner:
 
 
 def _content(picture: Path) -> bytes:
-    if picture.stat().st_size > IMAGE_BYTES_MAX:
-        raise ImageTooLarge(f"the picture has more than {IMAGE_BYTES_MAX:,} bytes: send a smaller one")
+    if picture.stat().st_size > PICTURE_BYTES_MAX:
+        raise ImageTooLarge(f"the picture has more than {PICTURE_BYTES_MAX:,} bytes: send a smaller one")
     return picture.read_bytes()
 
 
