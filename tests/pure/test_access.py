@@ -92,7 +92,7 @@ def test_target_that_would_overrule_the_host_is_refused(target: str) -> None:
         (ORIGIN.upper(),),
         (ORIGIN, ORIGIN),
         (ORIGIN, "https://evil.example"),
-        ("file://",),
+        ("app://evil",),
     ],
 )
 def test_other_origins_are_refused_on_every_route(origins: tuple[str, ...], access: Access) -> None:
