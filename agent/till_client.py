@@ -12,7 +12,6 @@ from sync.runtime.problems import PROBLEM_TYPE
 
 # Loopback: a till that does not answer in this time hangs.
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=2)
-_PAGE_ROWS = 200
 
 
 class TillNotRunning(Exception):
@@ -32,14 +31,12 @@ class TillClient:
 
     async def outbox(self) -> AsyncIterator[dict[str, Any]]:
         """Yield each event that waits or needs a person, the oldest first."""
-        after = 0
-        while True:
-            page = await self._call("GET", f"/api/v1/outbox?after={after}&limit={_PAGE_ROWS}")
-            for row in page["events"]:
+        after: int | None = 0
+        while after is not None:
+            page = await self._call("GET", f"/api/v1/outbox?after={after}")
+            for row in page["rows"]:
                 yield row
-            if not page["events"] or not page["more"]:
-                return
-            after = page["events"][-1]["position"]
+            after = page["next_after"]
 
     async def export(self) -> AsyncIterator[bytes]:
         """Yield the outbox as NDJSON of CloudEvents, piece by piece."""
