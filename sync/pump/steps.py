@@ -20,8 +20,8 @@ from sync.pump.ports import Batch
 
 # What a terminal sends in place of an event that the network does not carry. The hub parks it, as any unknown type.
 WITHHELD = "loyalty.withheld.v1"
-# An event smaller than this that is refused for its size is no event's fault: something answers 413 to everything.
-WITHHOLD_BYTES_MIN = 4096
+# A message smaller than this that is refused for its size is no event's fault: something answers 413 to everything.
+REFUSAL_BYTES_MIN = 4096
 WITHHELD_REASON = "message_too_large"
 # The fault of a manifest that contradicts itself, or what it said before.
 WRONG_MANIFEST = "wrong_manifest"
@@ -39,9 +39,9 @@ class AfterError(Enum):
 def after_upload_error(error: HubError, batch: Batch) -> AfterError:
     """Return what to do after an upload failed. Nothing here ever says: drop it."""
     if isinstance(error, MessageTooLarge):
-        if len(batch.events) > 1:
-            return AfterError.LESS
-        return AfterError.WITHHOLD if batch.size_bytes >= WITHHOLD_BYTES_MIN else AfterError.HELLO
+        if batch.size_bytes < REFUSAL_BYTES_MIN:
+            return AfterError.HELLO
+        return AfterError.LESS if len(batch.events) > 1 else AfterError.WITHHOLD
     return AfterError.SAME_AGAIN if isinstance(error, HubBusy) else AfterError.HELLO
 
 
