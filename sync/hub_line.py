@@ -184,8 +184,8 @@ async def _failure(response: aiohttp.ClientResponse) -> HubError:
     if not is_refusal or status == HTTPStatus.REQUEST_TIMEOUT or response.content_type not in _PROBLEM:
         return HubUnreachable(f"status_{status}")
     problem = read_model(await _body(response, _PROBLEM, PROBLEM_BYTES_MAX, unpack=True), _ProblemDocument)
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return TerminalRevoked(problem.code) if problem.code in _REVOKED else HubUnreachable(f"status_{status}")
+    if problem.code in _REVOKED:
+        return TerminalRevoked(problem.code)
     return HubRefused(problem.code, problem.model_extra)
 
 
