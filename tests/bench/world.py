@@ -1,0 +1,216 @@
+"""What is measured: one hub and one till with so many customers, made once per size by the product's own commands.
+
+Everything lies in a folder that the caller names or throws away. A till of a finished world has loaded the hub's
+snapshot the way a shop's till does.
+"""
+
+import asyncio
+import contextlib
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from functools import cached_property
+from pathlib import Path
+
+from agent import keys
+from agent.config import Settings
+from agent.store import Store, open_store
+from sync.hub.config import HubConfig
+from sync.runtime.clock import SystemClock
+from sync.runtime.settings import load
+from tests.bench.people import customer_id, write_import_file
+from tests.bench.plain import load_plain
+from tests.bench.processes import Running, finished, free_port, running
+from tests.bench.rounds import Stopwatch
+from tests.bench.wire import get
+
+STORE_ID = "bench-1"
+# A load of a million customers takes minutes; one that takes longer than this has hung.
+LOAD_S_MAX = 1_800.0
+_LOOK_S = 0.05
+
+
+class Hub:
+    """A hub's state folder, its settings, and its process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "hub.toml"
+        self._log = folder / "hub.log"
+        if not self.config.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            self.config.write_text(f'[hub]\nstate = "{folder / "state"}"\nport = {free_port()}\n', encoding="utf-8")
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @cached_property
+    def port(self) -> int:
+        return load(self.config, HubConfig).hub.port
+
+    @contextlib.asynccontextmanager
+    async def process(self) -> AsyncIterator[Running]:
+        arguments = ("sync.hub", "run", "--config", self.config)
+        async with running(arguments, self._log, lambda: get(self.port, "/v1/feed") is not None) as started:
+            yield started
+
+    async def import_customers(self, file: Path) -> float:
+        """Import a file by the hub's own command and return the seconds it took, its start included."""
+        watch = Stopwatch()
+        await finished(("sync.hub", "import", file, "--config", self.config), self._log)
+        return watch.seconds
+
+    async def invite(self) -> str:
+        """Return a one-time code for a new till of the store."""
+        arguments = ("sync.hub", "terminals", "invite", "--store", STORE_ID, "--config", self.config)
+        said = await finished(arguments, self._log)
+        return said.split()[0]
+
+
+class Till:
+    """A till's state folder, its settings, its process, and its store opened in this process."""
+
+    def __init__(self, folder: Path, hub_port: int) -> None:
+        self.folder = folder
+        self.config = folder / "config.toml"
+        self._log = folder / "till.log"
+        if not self.config.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            self.config.write_text(
+                f'[till]\nstate = "{folder / "state"}"\n[api]\nport = {free_port()}\n'
+                f'[hub]\nurl = "http://127.0.0.1:{hub_port}"\n',
+                encoding="utf-8",
+            )
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @cached_property
+    def settings(self) -> Settings:
+        return load(self.config, Settings)
+
+    @property
+    def port(self) -> int:
+        return self.settings.api.port
+
+    @cached_property
+    def enrolment(self) -> keys.Enrolment:
+        return keys.read_enrolment(self.settings.enrolment_file)
+
+    @property
+    def identifier_key(self) -> bytes:
+        return self.enrolment.identifier_key
+
+    @property
+    def database_key(self) -> bytes:
+        return keys.database_key(self.settings.database_key_file, self.state / "till.db")
+
+    @property
+    def cache_number(self) -> int:
+        return max(int(path.stem.removeprefix("cache-")) for path in self.state.glob("cache-*.db"))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers by which the point of sale asks."""
+        return {"Authorization": f"Bearer {keys.pos_key(self.settings.pos_key_file, None)}"}
+
+    async def enrol(self, code: str) -> None:
+        await finished(("agent", "enrol", code, "--config", self.config), self._log)
+
+    @contextlib.asynccontextmanager
+    async def process(self) -> AsyncIterator[Running]:
+        def is_ready() -> bool:
+            answer = get(self.port, "/readyz")
+            return answer is not None and answer[0] == 200
+
+        async with running(("agent", "run", "--config", self.config), self._log, is_ready) as started:
+            yield started
+
+    @contextlib.asynccontextmanager
+    async def open_store(self) -> AsyncIterator[Store]:
+        who = self.enrolment.answer
+        async with open_store(
+            self.state, self.database_key, terminal_id=who.terminal_id, store_id=who.store_id, clock=SystemClock()
+        ) as store:
+            yield store
+
+    def knows(self, number: int) -> bool:
+        """Tell whether the running till has that customer."""
+        answer = get(self.port, f"/api/v1/customers/{customer_id(number)}", self.headers)
+        return answer is not None and answer[0] == 200
+
+    async def load_from(self, started: Running, customers: int) -> None:
+        """Wait until the running till has all customers of its hub."""
+        await started.until(lambda: self.knows(customers), LOAD_S_MAX, look_s=_LOOK_S)
+
+
+class World:
+    """A hub and a till of one size, each made when it is first asked for."""
+
+    def __init__(self, folder: Path, size: int, say: Callable[[str], None]) -> None:
+        self.folder = folder / str(size)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.size = size
+        self.say = say
+
+    async def hub(self) -> Hub:
+        hub = Hub(self.folder / "hub")
+        if not self._is_made("hub"):
+            file = await self.import_file()
+            self.say(f"importing {self.size:,} customers")
+            seconds = await hub.import_customers(file)
+            file.unlink()
+            self._made("hub", import_s=seconds)
+        return hub
+
+    async def import_file(self) -> Path:
+        file = self.folder / "customers.ndjson"
+        self.say(f"making up {self.size:,} customers")
+        await asyncio.to_thread(write_import_file, file, self.size)
+        return file
+
+    async def new_till(self, hub: Hub, name: str) -> Till:
+        """Return an empty till that is enrolled at the running hub."""
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        till = Till(folder, hub.port)
+        await till.enrol(await hub.invite())
+        return till
+
+    async def till(self) -> Till:
+        """Return the till that holds all customers; its process is not running."""
+        hub = await self.hub()
+        if not self._is_made("till"):
+            async with hub.process():
+                till = await self.new_till(hub, "till")
+                self.say(f"loading {self.size:,} customers into a till")
+                async with till.process() as started:
+                    await till.load_from(started, self.size)
+            self._made("till")
+        return Till(self.folder / "till", hub.port)
+
+    async def plain(self) -> Path:
+        """Return the plain SQLite file with the rows of the till's cache."""
+        path = self.folder / "plain.db"
+        if not self._is_made("plain"):
+            till = await self.till()
+            self.say(f"loading {self.size:,} customers into plain SQLite")
+            loaded = await asyncio.to_thread(load_plain, path, till.state, till.database_key, till.cache_number)
+            self._made("plain", rows=loaded.rows, load_s=loaded.seconds)
+        return path
+
+    def figures(self, part: str) -> dict[str, float]:
+        """Return what making a part cost."""
+        figures: dict[str, float] = json.loads(self._note(part).read_text(encoding="utf-8"))
+        return figures
+
+    def _is_made(self, part: str) -> bool:
+        return self._note(part).exists()
+
+    def _made(self, part: str, **figures: float) -> None:
+        self._note(part).write_text(json.dumps(figures), encoding="utf-8")
+
+    def _note(self, part: str) -> Path:
+        return self.folder / f"{part}.json"
