@@ -1,0 +1,86 @@
+"""The conformance suite of storesync/1: against the reference hub in this process, or against any hub at a URL.
+
+    pytest tests/contract --hub-url https://hub.example.com --hub-invite CODE [--hub-invite CODE] [--hub-ca-file FILE]
+
+One code lets most tests run, with a second one a few more; what needs the hub from inside is skipped. The program of
+the hub must give one point for each 100 of its minor unit; the tests leave cards, sales and terminals behind.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from sync.contract.protocol import EnrolAnswer, EnrolRequest
+from sync.hub_client import enrol, open_session
+from tests.support.hubs import HubUnderTest, hub_in_process
+from tests.support.wire_till import WireTill
+
+_AT_URL = pytest.StashKey[HubUnderTest]()
+_ENROLLED = pytest.StashKey[dict[str, EnrolAnswer]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("hub", "the hub that the conformance suite tests")
+    group.addoption("--hub-url", help="a hub to test instead of the reference hub in this process")
+    group.addoption("--hub-invite", action="append", default=[], help="a one-time code of that hub; may be repeated")
+    group.addoption("--hub-ca-file", type=Path, help="PEM file of the authority of that hub's certificate")
+
+
+@pytest.fixture
+async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[HubUnderTest]:
+    """The hub to test."""
+    config = request.config
+    url = config.getoption("--hub-url")
+    if url is None:
+        async with hub_in_process(tmp_path / "hub") as hub:
+            yield hub
+        return
+    if _AT_URL not in config.stash:
+        config.stash[_AT_URL] = HubUnderTest(
+            url.rstrip("/"), config.getoption("--hub-ca-file"), list(config.getoption("--hub-invite"))
+        )
+    yield config.stash[_AT_URL]
+
+
+@pytest.fixture
+async def own_hub(tmp_path: Path) -> AsyncIterator[HubUnderTest]:
+    """A hub of this test alone, which it may change from inside."""
+    async with hub_in_process(tmp_path / "own-hub") as hub:
+        yield hub
+
+
+@pytest.fixture
+async def session(hub: HubUnderTest) -> AsyncIterator[aiohttp.ClientSession]:
+    async with open_session(hub.ca_file) as session:
+        yield session
+
+
+@pytest.fixture
+async def till(request: pytest.FixtureRequest, hub: HubUnderTest, session: aiohttp.ClientSession) -> WireTill:
+    """A terminal of that hub."""
+    return await _till(request.config, hub, session, "till")
+
+
+@pytest.fixture
+async def other_till(request: pytest.FixtureRequest, hub: HubUnderTest, session: aiohttp.ClientSession) -> WireTill:
+    """Another terminal of the same hub."""
+    return await _till(request.config, hub, session, "other till")
+
+
+@pytest.fixture
+async def own_till(own_hub: HubUnderTest) -> AsyncIterator[WireTill]:
+    """A terminal of this test's own hub."""
+    request = EnrolRequest(code=await own_hub.invite(), agent_version="0.1.0")
+    async with open_session() as session:
+        yield WireTill(own_hub.url, await enrol(own_hub.url, request), session)
+
+
+async def _till(config: pytest.Config, hub: HubUnderTest, session: aiohttp.ClientSession, name: str) -> WireTill:
+    """Return an enrolled terminal; at a URL the same one for all tests, because codes are scarce there."""
+    enrolled = config.stash.setdefault(_ENROLLED, {}) if hub.hub is None else {}
+    if name not in enrolled:
+        request = EnrolRequest(code=await hub.invite(), agent_version="0.1.0")
+        enrolled[name] = await enrol(hub.url, request, hub.ca_file)
+    return WireTill(hub.url, enrolled[name], session)

@@ -1,0 +1,51 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sync.contract.protocol import PROTOCOL, IncarnationLength
+from sync.hub_errors import HubRefused, TerminalRevoked
+from tests.support.wire_till import WireTill, random_card, random_inc
+
+
+async def test_hello_says_who_the_hub_is_and_what_it_takes(till: WireTill) -> None:
+    answer = await till.hello()
+
+    assert answer.protocol == PROTOCOL
+    assert answer.hub_epoch == till.epoch
+    assert answer.max_batch_events >= 50
+    assert abs(answer.server_time - datetime.now(UTC)) < timedelta(minutes=5)
+    assert answer.applied == ()
+
+
+async def test_hello_says_how_far_the_hub_holds_each_incarnation(till: WireTill) -> None:
+    stream = till.stream()
+    for _ in range(3):
+        stream.sale(random_card())
+    await stream.put(1, 2)
+
+    told = (IncarnationLength(inc=stream.inc, length=3), IncarnationLength(inc=random_inc(), length=9))
+    answer = await till.hello(*told)
+
+    assert {word.inc: word.through for word in answer.applied if word.through} == {stream.inc: 2}
+
+
+async def test_hello_again_changes_nothing(till: WireTill) -> None:
+    first, second = await till.hello(), await till.hello()
+
+    assert first.hub_epoch == second.hub_epoch
+
+
+async def test_a_newer_protocol_beside_ours_is_no_hindrance(till: WireTill) -> None:
+    assert (await till.hello(protocols=("storesync/9", PROTOCOL))).protocol == PROTOCOL
+
+
+async def test_a_hub_that_speaks_none_of_the_protocols_says_so(till: WireTill) -> None:
+    with pytest.raises(HubRefused, match="protocol_unknown"):
+        await till.hello(protocols=("storesync/9",))
+
+
+@pytest.mark.parametrize("credential", ["wrong", "", "ü", "a" * 5000])
+async def test_a_wrong_credential_is_told_apart_from_a_lost_line(till: WireTill, credential: str) -> None:
+    till.credential = credential
+    with pytest.raises(TerminalRevoked, match="credential_unknown"):
+        await till.hello()

@@ -1,0 +1,163 @@
+"""A terminal without a store: writes events by hand and puts them on the wire, for tests of a hub from outside."""
+
+import gzip
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from sync.contract.events import EARNED, EVENT_TYPES, REVERSED, canonical_json, event_id, event_source
+from sync.contract.identifiers import Identifier, Scheme, identifier_id
+from sync.contract.program import SaleLine, earn
+from sync.contract.protocol import (
+    BATCH_CONTENT_TYPE,
+    EPOCH_HEADER,
+    PROTOCOL,
+    EnrolAnswer,
+    FeedPage,
+    HelloAnswer,
+    HelloRequest,
+    IncarnationLength,
+    PresentedIdentifier,
+    UploadAnswer,
+)
+from sync.hub_client import HubClient
+from sync.pump.ports import Batch
+
+NOW = datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
+
+
+def random_inc() -> str:
+    return secrets.token_hex(8)
+
+
+@dataclass
+class Stream:
+    """One incarnation of a terminal: events with seqs from 1 on, written one after the other."""
+
+    till: "WireTill"
+    inc: str = field(default_factory=random_inc)
+    events: list[str] = field(default_factory=list)
+
+    def sale(self, card: str, net_minor: int = 1_000, /, **changes: Any) -> str:
+        """Write a sale of one line on a card; return its sale_id."""
+        program = self.till.enrolment.program
+        (points,) = earn(program, [SaleLine(quantity="1", net_minor=net_minor)])
+        data = {
+            "sale_id": f"sale-{secrets.token_hex(6)}",
+            "program_version": program.version,
+            "currency": program.currency,
+            "net_minor": net_minor,
+            "tax_minor": 0,
+            "lines": [{"quantity": "1", "net_minor": net_minor, "points": points}],
+            "points": points,
+        } | changes
+        self.write(EARNED, data, subject=self.till.card_id(card))
+        return str(data["sale_id"])
+
+    def reversal(self, sale_id: str, reversal_id: str | None = None) -> str:
+        """Write a reversal of a sale; return its reversal_id."""
+        reversal_id = reversal_id or f"reversal-{secrets.token_hex(6)}"
+        self.write(REVERSED, {"reversal_id": reversal_id, "sale_id": sale_id})
+        return reversal_id
+
+    def write(self, kind: str, data: Mapping[str, Any], **changes: Any) -> None:
+        """Write any event."""
+        seq = len(self.events) + 1
+        terminal_id, store_id = self.till.enrolment.terminal_id, self.till.enrolment.store_id
+        envelope = {
+            "specversion": "1.0",
+            "id": event_id(terminal_id, self.inc, seq),
+            "source": event_source(store_id, terminal_id),
+            "type": kind,
+            "time": NOW.isoformat(),
+            "datacontenttype": "application/json",
+            "inc": self.inc,
+            "seq": seq,
+            "bootid": "boot-1",
+            "monoms": 1,
+            "data": data,
+        }
+        self.events.append(canonical_json(envelope | changes))
+
+    def batch(self, first: int = 1, last: int | None = None) -> Batch:
+        return Batch(self.inc, first, tuple(self.events[first - 1 : last]))
+
+    async def put(self, first: int = 1, last: int | None = None, epoch: str | None = None) -> UploadAnswer:
+        """Upload a part of the stream, by default all of it."""
+        return await self.till.client.upload(self.batch(first, last), epoch or self.till.epoch)
+
+
+@dataclass
+class WireTill:
+    """An enrolled terminal."""
+
+    url: str
+    enrolment: EnrolAnswer
+    session: aiohttp.ClientSession
+    credential: str = ""
+
+    def __post_init__(self) -> None:
+        self.credential = self.enrolment.credential
+        self.epoch = self.enrolment.hub_epoch
+        self.client = HubClient(self.session, self.url, self.enrolment.terminal_id, lambda: self.credential)
+
+    def card_id(self, number: str) -> str:
+        return identifier_id(bytes.fromhex(self.enrolment.identifier_key), Scheme.CARD, number)
+
+    def presented(self, number: str) -> PresentedIdentifier:
+        return PresentedIdentifier(id=self.card_id(number), identifier=Identifier(scheme=Scheme.CARD, value=number))
+
+    def stream(self) -> Stream:
+        return Stream(self)
+
+    async def hello(self, *told: IncarnationLength, protocols: Sequence[str] = (PROTOCOL,)) -> HelloAnswer:
+        return await self.client.hello(
+            HelloRequest(
+                protocols=tuple(protocols),
+                agent_version="0.1.0",
+                event_types=EVENT_TYPES,
+                incarnations=told,
+                waiting=0,
+                oldest_waiting_s=0,
+                wall=datetime.now(UTC),
+                monoms=1,
+                bootid="boot-1",
+            )
+        )
+
+    async def feed_start(self) -> str:
+        """Return a cursor at the feed's end."""
+        cursor = (await self.client.snapshot_manifest(self.epoch)).cursor
+        return (await self.pages(cursor))[-1].cursor
+
+    async def pages(self, cursor: str, limit: int = 500) -> list[FeedPage]:
+        """Return all pages from a cursor to the feed's end."""
+        pages = []
+        more = True
+        while more:
+            page = await self.client.feed(cursor, self.epoch, limit=limit, wait_s=0)
+            pages.append(page)
+            cursor, more = page.cursor, page.more
+        return pages
+
+    async def raw_put(self, path: str, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
+        """PUT anything anywhere below /v1/streams; return the status and the JSON answer."""
+        sent = {
+            "Authorization": f"Bearer {self.credential}",
+            "Content-Type": BATCH_CONTENT_TYPE,
+            EPOCH_HEADER: self.epoch,
+        } | {name.replace("_", "-"): text for name, text in headers.items()}
+        sent = {name: text for name, text in sent.items() if text}
+        async with self.session.put(f"{self.url}/v1/streams/{path}", data=body, headers=sent) as response:
+            raw = await response.read()
+            packed = response.headers.get("Content-Encoding") == "gzip"
+            return response.status, json.loads(gzip.decompress(raw) if packed else raw)
+
+
+def random_card() -> str:
+    return "9990" + "".join(secrets.choice("0123456789") for _ in range(12))
