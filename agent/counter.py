@@ -1,0 +1,190 @@
+"""The counter: what staff and the point of sale do. Each flow decides purely, records in one transaction, and shows.
+
+No network is asked. A card that nobody is known for keeps its points, and the wish to know more goes to the hub by
+itself.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from agent import codes
+from agent.advice import person_row
+from agent.codes import CardNumber, Email, Name, Phone
+from agent.counter_errors import CurrencyRefused, NoProgram, SaleFromTheFuture
+from agent.recognition import Bought, Chain, Recognition
+from agent.sales import (
+    Buyer,
+    ReversalRequest,
+    ReversalResult,
+    SaleRequest,
+    SaleResult,
+    Timing,
+    fingerprint,
+    judge_time,
+    plan_reversal,
+    plan_sale,
+)
+from agent.screen import Screen, Shown
+from agent.store import Store
+from agent.store.customers import Asked
+from agent.store.entries import ReversalEntry, SaleEntry, Stamp
+from agent.views import CustomerView, OtherView, PersonRow, View
+from sync.contract.customers import Value
+from sync.contract.events import Flag
+from sync.contract.identifiers import Scheme
+from sync.contract.program import Program
+from sync.runtime.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+
+class Search(Value):
+    """Customers that a search found, each with just enough to be told apart; `more` says there were others."""
+
+    people: tuple[PersonRow, ...]
+    more: bool
+
+
+class Counter:
+    """The flows of one till.
+
+    `hub_now` tells the hub's time as far as it is known in this boot of the machine, else None.
+    """
+
+    def __init__(
+        self, store: Store, screen: Screen, chain: Chain, clock: Clock, hub_now: Callable[[], datetime | None]
+    ) -> None:
+        self._store = store
+        self._screen = screen
+        self._chain = chain
+        self._clock = clock
+        self._hub_now = hub_now
+        self._recognition = Recognition(store, chain, clock)
+
+    async def scan(self, text: str, symbology: str | None = None) -> View:
+        """Show who or what a scanned or typed text is, and return what is shown."""
+        meaning = codes.read(text, symbology, self._chain.scheme)
+        if not isinstance(meaning, CardNumber):
+            shown = Shown(OtherView(meaning=dict(codes.to_json(meaning))))
+        else:
+            presented = self._recognition.presented(Scheme.CARD, meaning.number)
+            found = self._recognition.found(presented)
+            if not found.people and found.asked in (Asked.NOT_YET, Asked.UNKNOWN):
+                await self._store.journal.present(presented)
+            shown = self._recognition.shown(presented)
+        self._screen.show(shown)
+        return shown.view
+
+    async def sale(self, request: SaleRequest) -> SaleResult:
+        """Credit a sale, durable on return; the same request again answers the first result.
+
+        Raises:
+            CounterError: one of its kinds; nothing was recorded.
+            SaleIdReused: another sale has this id.
+            DatabaseError: nothing was recorded.
+        """
+        program = self._program_for(request.currency)
+        bought = self._recognition.buyer(request)
+        flags = (*bought.buyer.flags, *self._time_flags(request.occurred_at))
+        buyer = Buyer(bought.buyer.subject, bought.buyer.customer_id, flags)
+        recorded = await self._store.journal.record_sale(*self._entry(request, program, bought, buyer))
+        self._show_after(bought)
+        return SaleResult.model_validate_json(recorded.result)
+
+    async def reverse(self, sale_id: str, request: ReversalRequest) -> ReversalResult:
+        """Take a sale back, durable on return; the same request again answers the first result.
+
+        Raises:
+            SaleFromTheFuture: nothing was recorded.
+            ReversalIdReused: another reversal has this id.
+            DatabaseError: nothing was recorded.
+        """
+        flags = self._time_flags(request.occurred_at)
+        stamp = self._store.journal.stamp()
+        entry = ReversalEntry(
+            request.reversal_id,
+            sale_id,
+            fingerprint(request, sale_id),
+            lambda sale: plan_reversal(sale_id, request, sale, flags=flags, recorded_at=stamp.recorded_at),
+        )
+        recorded = await self._store.journal.record_reversal(entry, stamp)
+        if recorded.subject is not None:
+            self._screen.touched(self._recognition.accounts_of(recorded.subject))
+        return ReversalResult.model_validate_json(recorded.result)
+
+    async def search(self, text: str) -> Search:
+        """Return the customers that a card number, a phone, an e-mail or the beginnings of a name lead to."""
+        query = codes.read_query(text, self._chain.scheme, self._chain.country_code)
+        if isinstance(query, CardNumber):
+            found = self._exactly(Scheme.CARD, query.number)
+        elif isinstance(query, Phone):
+            found = self._exactly(Scheme.PHONE, query.e164)
+        elif isinstance(query, Email):
+            found = self._exactly(Scheme.EMAIL, query.address)
+        elif isinstance(query, Name):
+            found = await self._by_name(query.text)
+        else:
+            found = Search(people=(), more=False)
+        _log.info("searched: by=%s ids=%s", query.kind, ",".join(row.customer_id for row in found.people))
+        return found
+
+    async def customer(self, customer_id: str) -> CustomerView:
+        """Show a customer that staff chose, and return what is shown.
+
+        Raises:
+            CustomerUnknown: there is none of this id here.
+        """
+        view, shown = self._recognition.person(customer_id)
+        _log.info("customer opened: id=%s", customer_id)
+        self._screen.show(shown)
+        return view
+
+    def _program_for(self, currency: str) -> Program:
+        program = self._store.cache.program
+        if program is None:
+            raise NoProgram
+        if currency != program.currency:
+            raise CurrencyRefused(program.currency)
+        return program
+
+    def _time_flags(self, occurred_at: datetime) -> tuple[Flag, ...]:
+        timing = judge_time(occurred_at, self._clock.now(), self._hub_now())
+        if timing is Timing.FROM_THE_FUTURE:
+            raise SaleFromTheFuture
+        return (Flag.TIME_UNTRUSTED,) if timing is Timing.UNTRUSTED else ()
+
+    def _entry(self, request: SaleRequest, program: Program, bought: Bought, buyer: Buyer) -> tuple[SaleEntry, Stamp]:
+        stamp = self._store.journal.stamp()
+        as_of = bought.account.as_of
+        return (
+            SaleEntry(
+                request.sale_id,
+                fingerprint(request, bought.presented.id if bought.presented else None),
+                bought.account,
+                lambda before: plan_sale(request, program, buyer, before, as_of=as_of, recorded_at=stamp.recorded_at),
+                bought.presented if Flag.CARD_UNKNOWN in buyer.flags else None,
+            ),
+            stamp,
+        )
+
+    def _show_after(self, bought: Bought) -> None:
+        """Show whom the sale was for, with the new balance: the point of sale may not have scanned before."""
+        if bought.buyer.customer_id is not None:
+            self._screen.show(self._recognition.person(bought.buyer.customer_id)[1])
+        elif bought.presented is not None:
+            self._screen.show(self._recognition.shown(bought.presented))
+
+    def _exactly(self, scheme: Scheme, value: str) -> Search:
+        found = self._recognition.found(self._recognition.presented(scheme, value))
+        program = self._store.cache.program
+        return Search(
+            people=tuple(person_row(who.customer, who.identifiers, program) for who in found.people), more=False
+        )
+
+    async def _by_name(self, name: str) -> Search:
+        hits = await self._store.customers.search(name)
+        program = self._store.cache.program
+        return Search(
+            people=tuple(person_row(put.customer, put.identifiers, program) for put in hits.people), more=hits.more
+        )
