@@ -18,7 +18,7 @@ LAYERS = (
     (
         "0 pure",
         r"sync\.contract(\..+)?",
-        r"agent\.(codes|advice|bank_cards|check_digits)",
+        r"agent\.(codes|sales|views|advice|bank_cards|check_digits)",
         r"agent|sync|sync\.runtime|sync\.hub",  # packages that hold nothing themselves
     ),
     (
@@ -34,13 +34,17 @@ LAYERS = (
         r"sync\.pump(\.ports)?",  # protocols and values that the edges implement
         r"agent\.imaging(\..+)?",
     ),
-    ("3 edges", r"sync\.(hub_client|hub_line|hub\.books)", r"agent\.(keys|store|screen|scanners(\..+)?)"),
+    (
+        "3 edges",
+        r"sync\.(hub_client|hub_line|hub\.books)",
+        r"agent\.(keys|store(\..+)?|migrations(\..+)?|screen|scanners(\..+)?)",
+    ),
     ("4 flows", r"sync\.(pump\..+|hub\.intake)", r"agent\.counter"),
     ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.routes"),
     ("6 roots", r"(agent|sync\.hub)\.(root|__main__)", r"agent\.demo(\..+)?"),
 )
 # Rooms without a clock, a log, a file or an await: they receive `now` and ids.
-PURE = re.compile(r"sync\.contract\..+|agent\.(codes|advice|bank_cards|check_digits)")
+PURE = re.compile(r"sync\.contract\..+|agent\.(codes|sales|views|advice|bank_cards|check_digits)")
 NOT_PURE = {"asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "time", "aiohttp"}
 CLOCK_READINGS = {"datetime.now", "datetime.utcnow", "date.today"}
 # Only these know which SQLite driver there is; its errors are not those of sqlite3.
