@@ -44,6 +44,8 @@ class Flag(StrEnum):
 
     TIME_UNTRUSTED = "time_untrusted"
     CARD_UNKNOWN = "card_unknown"
+    # The identifier leads to several customers, and the one chosen has none of their own: the points wait on it.
+    CARD_SHARED = "card_shared"
     POINTS_CAPPED = "points_capped"
 
 
@@ -108,6 +110,9 @@ class Event(BaseModel):
     data: dict[str, Any]
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 class UnknownEventType(ValueError):  # it is no fault: a newer terminal speaks to an older hub
     """The event's type or version is not in this contract yet."""
 
@@ -137,4 +142,4 @@ def read_fact(event: Event) -> Fact:
 
 def canonical_json(value: Mapping[str, Any]) -> str:
     """Return the one way a JSON object is written: sorted keys, no spaces, UTF-8 as it is, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
