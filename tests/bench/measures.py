@@ -2,13 +2,25 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from tests.bench.bootstrap import hub_import, snapshot
+from tests.bench.credits import credit
+from tests.bench.draining import drain
 from tests.bench.findings import Finding
 from tests.bench.reading import customer_read, name_search
+from tests.bench.running_till import scan, start_and_memory
+from tests.bench.taking_in import intake
 from tests.bench.world import World
 
 Measure = Callable[[World, int], Awaitable[list[Finding]]]
 
 MEASURES: Mapping[str, Measure] = {
+    "import": hub_import,
+    "snapshot": snapshot,
     "customer": customer_read,
     "search": name_search,
+    "credit": credit,
+    "scan": scan,
+    "start": start_and_memory,
+    "drain": drain,
+    "intake": intake,
 }

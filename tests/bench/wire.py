@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -63,17 +64,18 @@ def _content_length(head: bytes) -> int:
     raise ConnectionError("the answer does not say how long it is")
 
 
-def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes] | None:
-    """Return status and body of one request on a connection of its own, or None where nobody listens yet."""
+def answers(port: int, path: str, headers: Mapping[str, str] | None = None) -> bool:
+    """Tell whether somebody listens there and answers 200, on a connection of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", path, headers=dict(headers or {}))
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        answer.read()
     except OSError:
-        return None
+        return False
     finally:
         connection.close()
+    return answer.status == HTTPStatus.OK
 
 
 def text(value: Any) -> bytes:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tests.bench.people import customer_id, write_import_file
 from tests.bench.plain import load_plain
 from tests.bench.processes import Running, finished, free_port, running
 from tests.bench.rounds import Stopwatch
-from tests.bench.wire import get
+from tests.bench.wire import answers
 
 STORE_ID = "bench-1"
 # A load of a million customers takes minutes; one that takes longer than this has hung.
@@ -52,7 +52,7 @@ class Hub:
     @contextlib.asynccontextmanager
     async def process(self) -> AsyncIterator[Running]:
         arguments = ("sync.hub", "run", "--config", self.config)
-        async with running(arguments, self._log, lambda: get(self.port, "/v1/feed") is not None) as started:
+        async with running(arguments, self._log, lambda: answers(self.port, "/readyz")) as started:
             yield started
 
     async def import_customers(self, file: Path) -> float:
@@ -113,18 +113,16 @@ class Till:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers by which the point of sale asks."""
+        """The headers by which the point of sale asks; the key is made at the first start."""
         return {"Authorization": f"Bearer {keys.pos_key(self.settings.pos_key_file, None)}"}
 
     async def enrol(self, code: str) -> None:
         await finished(("agent", "enrol", code, "--config", self.config), self._log)
 
     @contextlib.asynccontextmanager
-    async def process(self) -> AsyncIterator[Running]:
-        def is_ready() -> bool:
-            answer = get(self.port, "/readyz")
-            return answer is not None and answer[0] == 200
-
+    async def process(self, *, until_ready: bool = True) -> AsyncIterator[Running]:
+        """Run the till; one that is still empty may not be ready before it has its customers."""
+        is_ready = (lambda: answers(self.port, "/readyz")) if until_ready else None
         async with running(("agent", "run", "--config", self.config), self._log, is_ready) as started:
             yield started
 
@@ -136,10 +134,27 @@ class Till:
         ) as store:
             yield store
 
+    @contextlib.contextmanager
+    def put_back(self) -> Iterator[None]:
+        """Bring the journal back to what it was, in the end. Nothing else is written while no hub is asked."""
+        kept = self.folder / "kept"
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
+        for path in self.state.glob("till.db*"):
+            shutil.copy2(path, kept)
+        try:
+            yield
+        finally:
+            for path in self.state.glob("till.db*"):
+                path.unlink()
+            for path in kept.iterdir():
+                shutil.copy2(path, self.state)
+
     def knows(self, number: int) -> bool:
         """Tell whether the running till has that customer."""
-        answer = get(self.port, f"/api/v1/customers/{customer_id(number)}", self.headers)
-        return answer is not None and answer[0] == 200
+        if not self.settings.pos_key_file.exists():
+            return False
+        return answers(self.port, f"/api/v1/customers/{customer_id(number)}", self.headers)
 
     async def load_from(self, started: Running, customers: int) -> None:
         """Wait until the running till has all customers of its hub."""
@@ -186,7 +201,7 @@ class World:
             async with hub.process():
                 till = await self.new_till(hub, "till")
                 self.say(f"loading {self.size:,} customers into a till")
-                async with till.process() as started:
+                async with till.process(until_ready=False) as started:
                     await till.load_from(started, self.size)
             self._made("till")
         return Till(self.folder / "till", hub.port)
