@@ -1,0 +1,61 @@
+"""The store: the terminal's only SQL. Two encrypted files, one writer each, one reader over both.
+
+`till.db` holds what this terminal committed; a commit of it survives a power cut, and it is what to back up.
+`cache-<n>.db` holds the hub's customers; it can be had again. A balance is the hub's figure in the cache plus the
+local events that the figure does not contain, which stand in the till.
+"""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.store.cache import CustomerCache
+from agent.store.customers import Customers
+from agent.store.entries import Terminal
+from agent.store.files import till_file
+from agent.store.journal import EventJournal
+from agent.store.live import ATTACHED, LiveCache
+from agent.store.near import open_near_reader
+from agent.store.outbox import Outbox
+from sync.runtime.clock import Clock
+from sync.runtime.database import open_reader, open_writer
+
+_INCARNATION_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What the terminal keeps: its events, the hub's customers, and the outbox as people see it."""
+
+    journal: EventJournal
+    cache: CustomerCache
+    customers: Customers
+    outbox: Outbox
+
+
+@asynccontextmanager
+async def open_store(
+    folder: Path, key: bytes, *, terminal_id: str, store_id: str, clock: Clock, inc: str | None = None
+) -> AsyncIterator[Store]:
+    """Open the files of a state folder, made or migrated first. `inc` is this process's incarnation, or a new one.
+
+    The caller holds the lock of the folder: events of two processes must not mix.
+
+    Raises:
+        DatabaseError: the till's file cannot be used; the message names it and the next step. A damaged cache is
+            begun anew instead.
+    """
+    terminal = Terminal(terminal_id, store_id, inc or secrets.token_hex(_INCARNATION_BYTES))
+    till = till_file(folder, key)
+    async with AsyncExitStack() as stack:
+        writer = await stack.enter_async_context(open_writer(till))
+        # A card number that the hub has now leaves the pages of the file too.
+        await writer.outside_transaction(lambda connection: connection.execute("PRAGMA secure_delete=ON").fetchone())
+        live = await stack.enter_async_context(LiveCache(folder, key, writer))
+        reader = await stack.enter_async_context(open_reader(till, {ATTACHED: live.file}))
+        near = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}))
+        journal = EventJournal(writer, reader, terminal, clock, lambda: live.coverage)
+        cache = await stack.enter_async_context(CustomerCache(live, near, reader, journal, clock))
+        yield Store(journal, cache, Customers(near, reader), Outbox(near, reader))

@@ -1,0 +1,149 @@
+"""The cache: the hub's customers on this till, encrypted, never needed to keep a sale. The pump's port `Cache`.
+
+Rows, coverage and cursor are written in one transaction. A snapshot is loaded into a new file beside the live one and
+takes its place at the end, so that the till answers from the old rows until the new ones are whole, and no sale waits
+for it.
+"""
+
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Self
+
+from agent.store.files import delete
+from agent.store.journal import EventJournal
+from agent.store.live import LiveCache
+from agent.store.loading import PARTS, SnapshotBroken, begin, conclude, load_chunk, place_identifiers
+from agent.store.near import NearReader
+from agent.store.rows import apply_page
+from sync.contract.program import Program
+from sync.contract.protocol import FeedPage, OutcomePut, ProgramPut, SnapshotManifest
+from sync.runtime.clock import Clock
+from sync.runtime.database import Reader, Writer, open_writer
+from sync.runtime.sqlite_file import Connection, ConstraintBroken, DatabaseUnreadable
+
+
+class CustomerCache:
+    """The terminal's copy of the hub's customers and balances. It has one user, the puller."""
+
+    def __init__(self, live: LiveCache, near: NearReader, reader: Reader, journal: EventJournal, clock: Clock) -> None:
+        """Take the live cache and the readers that have it attached."""
+        self._live = live
+        self._near = near
+        self._reader = reader
+        self._journal = journal
+        self._clock = clock
+        self._loading = AsyncExitStack()
+        self._loaded_into: Writer | None = None
+        self._loaded_id = ""
+        self._program: Program | None = None
+
+    async def __aenter__(self) -> Self:
+        self._program = await self._journal.newest_program()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._loading.aclose()
+
+    @property
+    def program(self) -> Program | None:
+        """The rules in force, as far as this terminal has heard."""
+        return self._program
+
+    async def keep_program(self, program: Program) -> None:
+        """Keep a version of the rules; the newest is in force."""
+        await self._journal.keep_program(program)
+        if self._program is None or program.version >= self._program.version:
+            self._program = program
+
+    async def cursor(self) -> str | None:
+        """Return where the feed continues, or None where no snapshot was ever finished."""
+
+        def read(connection: Connection) -> str | None:
+            row = connection.execute("SELECT cursor FROM cache.state").fetchone()
+            return row[0] if row else None
+
+        return self._near.read(read)
+
+    async def apply(self, page: FeedPage) -> frozenset[str]:
+        """Write a page; return the customer ids and identifier ids it touched.
+
+        Programs and verdicts go to the till's own file first. A page that is applied again after a crash between the
+        two files changes nothing there.
+        """
+        outcomes = [change for change in page.changes if isinstance(change, OutcomePut)]
+        if outcomes:
+            await self._journal.conclude(outcomes)
+        for change in page.changes:
+            if isinstance(change, ProgramPut):
+                await self.keep_program(change.program)
+        touched = await self._live.writer.write(lambda connection: apply_page(connection, page))
+        if page.covered:
+            await self._live.read_coverage()
+        return frozenset(touched)
+
+    async def begin_snapshot(self, manifest: SnapshotManifest) -> int:
+        """Open where this snapshot is loaded; return how many chunks it has already."""
+        boot_id, snapshot_id = self._clock.boot_id, manifest.snapshot_id
+        writer = await self._open_next()
+        chunks = await writer.write(lambda connection: begin(connection, snapshot_id, boot_id))
+        if chunks is None:
+            await self._drop_next()
+            writer = await self._open_next()
+            chunks = await writer.write(lambda connection: begin(connection, snapshot_id, boot_id))
+        # The file can be had again; it is made durable once, when it is whole.
+        await _pragma(writer, "synchronous=OFF")
+        self._loaded_into, self._loaded_id = writer, snapshot_id
+        return chunks or 0
+
+    async def load_chunk(self, number: int, data: bytes) -> None:
+        """Load a chunk, whole or not at all. One that is loaded already changes nothing.
+
+        Raises:
+            SnapshotBroken: it is out of order or does not hold rows of a snapshot.
+        """
+        try:
+            await self._next().write(lambda connection: load_chunk(connection, number, data))
+        except ConstraintBroken as error:
+            raise SnapshotBroken(f"chunk {number} names a customer twice; ask for it again") from error
+
+    async def finish_snapshot(self, manifest: SnapshotManifest) -> None:
+        """Let the loaded snapshot take the live cache's place.
+
+        Raises:
+            SnapshotBroken: the manifest is not complete, or some of its chunks are missing here.
+        """
+        writer = self._next()
+        await writer.write(lambda connection: conclude(connection, self._loaded_id, manifest))
+        await self.keep_program(manifest.program)
+        for part in PARTS:
+            await writer.write(partial(place_identifiers, part=part))
+        await _pragma(writer, "synchronous=NORMAL")
+        await _pragma(writer, "wal_checkpoint(TRUNCATE)")
+        await self._close_next()
+        await self._live.promote(self._near, self._reader)
+
+    def _next(self) -> Writer:
+        if self._loaded_into is None:
+            raise SnapshotBroken("no snapshot is being loaded; begin one first")
+        return self._loaded_into
+
+    async def _open_next(self) -> Writer:
+        await self._close_next()
+        try:
+            return await self._loading.enter_async_context(open_writer(self._live.next_file))
+        except DatabaseUnreadable:
+            delete(self._live.next_file.path)
+            return await self._loading.enter_async_context(open_writer(self._live.next_file))
+
+    async def _drop_next(self) -> None:
+        await self._close_next()
+        delete(self._live.next_file.path)
+
+    async def _close_next(self) -> None:
+        self._loaded_into = None
+        await self._loading.aclose()
+        self._loading = AsyncExitStack()
+
+
+async def _pragma(writer: Writer, pragma: str) -> None:
+    await writer.outside_transaction(lambda connection: connection.execute(f"PRAGMA {pragma}").fetchall())

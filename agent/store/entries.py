@@ -1,0 +1,266 @@
+"""Entries: how a sale or a reversal enters the journal. Functions on the till's connection, each one transaction.
+
+A till that answers "credited" has the event, its effect and the answer on disk together, or none of them. The id that
+the caller brought decides whether this is a first time; the seq is taken in the same transaction, so no crash can
+give it out twice.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent.sales import Draft, ReversalResult, SaleHere, SaleResult
+from agent.store.files import milliseconds
+from sync.contract.events import canonical_json, event_id, event_source
+from sync.contract.ledger import Balance, fold
+from sync.contract.protocol import PresentedIdentifier
+from sync.runtime.sqlite_file import Connection
+
+# The hub is asked again about an identifier that it did not know, when that answer is a day old.
+ASK_AGAIN_MS = 24 * 3600 * 1000
+
+
+class StoreError(Exception):
+    """The store refuses; the message names the thing and the next step."""
+
+
+class SaleIdReused(StoreError):
+    """Another sale was recorded under this sale_id."""
+
+
+class ReversalIdReused(StoreError):
+    """Another reversal was recorded under this reversal_id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Who records: the terminal, its store, and this process's incarnation."""
+
+    terminal_id: str
+    store_id: str
+    inc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When an act was recorded, on both clocks. A claim: the hub stamps the ledger's own time."""
+
+    recorded_at: datetime
+    boot_id: str
+    monotonic_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account as one read of the files saw it.
+
+    `coverage` tells which local events the posted figure contains, so that a later transaction can count the pending
+    ones again against the same figure.
+    """
+
+    balance: Balance
+    subjects: tuple[str, ...]
+    coverage: Mapping[str, int]
+    as_of: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SaleEntry:
+    """A sale to record. `plan` is pure and is given the account's balance as of this very transaction."""
+
+    sale_id: str
+    fingerprint: bytes
+    account: Account
+    plan: Callable[[Balance], Draft]
+    presented: PresentedIdentifier | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReversalEntry:
+    """A reversal to record. `plan` is pure and is given the sale where this till recorded it."""
+
+    reversal_id: str
+    sale_id: str
+    fingerprint: bytes
+    plan: Callable[[SaleHere | None], Draft]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The answer to an act: `result` as kept, the first one, however often it is asked for. `answer` if it is new."""
+
+    result: str
+    answer: SaleResult | ReversalResult | None
+    subject: str | None
+
+    @property
+    def repeated(self) -> bool:
+        """Whether this act had been recorded before."""
+        return self.answer is None
+
+
+def record_sale(connection: Connection, terminal: Terminal, stamp: Stamp, entry: SaleEntry) -> Recorded:
+    """Write a sale's event, effect and answer, or return the first answer.
+
+    Raises:
+        SaleIdReused: the id stands for another sale.
+    """
+    known = connection.execute(
+        "SELECT s.fingerprint, s.result, j.subject FROM sales s JOIN journal j ON j.position = s.position"
+        " WHERE s.sale_id = ?",
+        (entry.sale_id,),
+    ).fetchone()
+    if known is not None:
+        if known[0] != entry.fingerprint:
+            raise SaleIdReused(f"sale {entry.sale_id} was recorded with another content; give each sale its own id")
+        return Recorded(known[1], None, known[2].hex())
+    account = entry.account
+    deltas = pending_of(connection, account.subjects, account.coverage).values()
+    draft = entry.plan(fold(account.balance.posted, deltas))
+    position = _append(connection, terminal, stamp, draft)
+    result = draft.answer.model_dump_json(exclude={"kind"})
+    connection.execute(
+        "INSERT INTO sales (sale_id, fingerprint, position, result) VALUES (?, ?, ?, ?)",
+        (entry.sale_id, entry.fingerprint, position, result),
+    )
+    if entry.presented is not None:
+        note_presented(connection, entry.presented, milliseconds(stamp.recorded_at))
+    return Recorded(result, draft.answer, draft.subject)
+
+
+def record_reversal(connection: Connection, terminal: Terminal, stamp: Stamp, entry: ReversalEntry) -> Recorded:
+    """Write a reversal's event, effect and answer, or return the first answer.
+
+    Raises:
+        ReversalIdReused: the id stands for another reversal.
+    """
+    known = connection.execute(
+        "SELECT r.fingerprint, r.result, j.subject FROM reversals r JOIN journal j ON j.position = r.position"
+        " WHERE r.reversal_id = ?",
+        (entry.reversal_id,),
+    ).fetchone()
+    if known is not None:
+        if known[0] != entry.fingerprint:
+            raise ReversalIdReused(
+                f"reversal {entry.reversal_id} was recorded with another content; give each reversal its own id"
+            )
+        return Recorded(known[1], None, known[2].hex() if known[2] else None)
+    draft = entry.plan(_sale_here(connection, entry.sale_id))
+    position = _append(connection, terminal, stamp, draft)
+    result = draft.answer.model_dump_json(exclude={"kind"})
+    connection.execute(
+        "INSERT INTO reversals (reversal_id, fingerprint, sale_id, position, result) VALUES (?, ?, ?, ?, ?)",
+        (entry.reversal_id, entry.fingerprint, entry.sale_id, position, result),
+    )
+    if draft.points:
+        connection.execute(
+            "UPDATE sales SET taken_back = taken_back - ? WHERE sale_id = ?", (draft.points, entry.sale_id)
+        )
+    return Recorded(result, draft.answer, draft.subject)
+
+
+def note_presented(connection: Connection, presented: PresentedIdentifier, now_ms: int) -> bool:
+    """Note an identifier that leads to nobody here, to ask the hub about; tell whether it is to be asked now."""
+    changed = connection.execute(
+        "INSERT INTO presented (id, scheme, value, presented_at) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET value = excluded.value, answer = NULL, presented_at = excluded.presented_at"
+        " WHERE value IS NULL AND presented_at < ?",
+        (
+            bytes.fromhex(presented.id),
+            presented.identifier.scheme.value,
+            presented.identifier.value,
+            now_ms,
+            now_ms - ASK_AGAIN_MS,
+        ),
+    )
+    return changed.rowcount > 0
+
+
+def pending_of(connection: Connection, subjects: Sequence[str], coverage: Mapping[str, int]) -> dict[str, int]:
+    """Return the points of each subject that local events brought and `coverage` does not contain.
+
+    Summed by SQLite first: a card that is used all day while the line is down has thousands of rows.
+    """
+    marks = ", ".join("?" * len(subjects))
+    pending: dict[str, int] = {}
+    for subject, inc, first, last, points in connection.execute(
+        "SELECT subject, inc, min(seq), max(seq), sum(points) FROM pending"
+        f" WHERE subject IN ({marks}) GROUP BY subject, inc",
+        [bytes.fromhex(subject) for subject in subjects],
+    ).fetchall():
+        covered = coverage.get(inc, 0)
+        if last <= covered:
+            continue
+        if first <= covered:
+            (points,) = connection.execute(  # noqa: PLW2901 - the part of the sum that is not covered
+                "SELECT sum(points) FROM pending WHERE subject = ? AND inc = ? AND seq > ?", (subject, inc, covered)
+            ).fetchone() or (0,)
+        pending[subject.hex()] = pending.get(subject.hex(), 0) + points
+    return pending
+
+
+def _append(connection: Connection, terminal: Terminal, stamp: Stamp, draft: Draft) -> int:
+    """Write an event behind the last one of this incarnation and return its position."""
+    now_ms = milliseconds(stamp.recorded_at)
+    position, seq = _next_place(connection, terminal.inc, now_ms)
+    event: dict[str, object] = {
+        "specversion": "1.0",
+        "id": event_id(terminal.terminal_id, terminal.inc, seq),
+        "source": event_source(terminal.store_id, terminal.terminal_id),
+        "type": draft.type,
+        "time": draft.time.isoformat(),
+        "datacontenttype": "application/json",
+        "inc": terminal.inc,
+        "seq": seq,
+        "bootid": stamp.boot_id,
+        "monoms": stamp.monotonic_ms,
+        "data": draft.data,
+    }
+    if draft.subject is not None:
+        event["subject"] = draft.subject
+    subject = bytes.fromhex(draft.subject) if draft.subject is not None else None
+    connection.execute(
+        "INSERT INTO journal (position, recorded_at, subject, points, event) VALUES (?, ?, ?, ?, ?)",
+        (position, now_ms, subject, draft.points, canonical_json(event)),
+    )
+    if draft.points and subject is not None:
+        connection.execute(
+            "INSERT INTO pending (subject, inc, seq, points) VALUES (?, ?, ?, ?)",
+            (subject, terminal.inc, seq, draft.points),
+        )
+    return position
+
+
+def _next_place(connection: Connection, inc: str, now_ms: int) -> tuple[int, int]:
+    """Return the next position of the journal and the next seq of this process's incarnation, begun if it is new."""
+    row = connection.execute(
+        "SELECT first_position, (SELECT max(position) FROM journal) FROM incarnations WHERE inc = ?", (inc,)
+    ).fetchone()
+    if row is not None:
+        return row[1] + 1, row[1] - row[0] + 2
+    before = connection.execute(
+        "SELECT number, inc, length, first_position + length FROM streams ORDER BY number DESC LIMIT 1"
+    ).fetchone() or (0, None, None, 1)
+    number, previous_inc, previous_seq, position = before
+    connection.execute(
+        "UPDATE incarnations SET length = ?1, acked_at = CASE WHEN acked_through = ?1 THEN ?2 END WHERE number = ?3",
+        (previous_seq, now_ms, number),
+    )
+    connection.execute(
+        "INSERT INTO incarnations (number, inc, previous_inc, previous_seq, first_position) VALUES (?, ?, ?, ?, ?)",
+        (number + 1, inc, previous_inc, previous_seq, position),
+    )
+    return position, 1
+
+
+def _sale_here(connection: Connection, sale_id: str) -> SaleHere | None:
+    """Return a sale of this till. One that the hub refused, holds or never got counts for nothing here."""
+    row = connection.execute(
+        "SELECT j.subject, j.points, s.taken_back, a.state IN ('rejected', 'parked', 'withheld')"
+        " FROM sales s JOIN journal j ON j.position = s.position LEFT JOIN set_aside a ON a.position = s.position"
+        " WHERE s.sale_id = ?",
+        (sale_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    return SaleHere(row[0].hex(), 0 if row[3] else row[1], row[2])

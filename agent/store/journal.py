@@ -1,0 +1,358 @@
+"""The journal: what this terminal committed, and how far the hub has it. Implements `sync.pump.ports.Journal`.
+
+Rows are written once and never changed or deleted here; how far the hub has them is one number per incarnation. So
+settling 500 events that were applied writes one row, and 20,000 settled events cost the next batch nothing. Only a
+verdict settles an event; only a hub that says it holds less than we believed brings events back to the outbox.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from agent.store.entries import (
+    Recorded,
+    ReversalEntry,
+    SaleEntry,
+    Stamp,
+    Terminal,
+    note_presented,
+    record_reversal,
+    record_sale,
+)
+from agent.store.files import milliseconds, moment
+from sync.contract.identifiers import Identifier, Scheme
+from sync.contract.program import Program
+from sync.contract.protocol import (
+    INCARNATIONS_PER_HELLO_MAX,
+    AppliedThrough,
+    IncarnationLength,
+    Outcome,
+    OutcomePut,
+    PresentedIdentifier,
+    UploadAnswer,
+    Verdict,
+)
+from sync.pump.ports import Batch, Waiting
+from sync.runtime.clock import Clock
+from sync.runtime.database import Reader, Writer
+from sync.runtime.sqlite_file import Connection
+
+# A hub restored from a backup must be able to ask for events again; longer than backups are apart.
+ACKED_NAMED_FOR = timedelta(days=14)
+# The verdicts that stop an event from counting here, and the state it is then shown in.
+_SET_ASIDE = {Outcome.REJECTED: "rejected", Outcome.PARKED: "parked"}
+
+
+class EventJournal:
+    """The terminal's events. `notice` is set whenever an event or an identifier begins to wait."""
+
+    def __init__(
+        self, writer: Writer, reader: Reader, terminal: Terminal, clock: Clock, covered: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """Take the till's connections; `covered` tells how far the live cache contains each incarnation."""
+        self._writer = writer
+        self._reader = reader
+        self._terminal = terminal
+        self._clock = clock
+        self._covered = covered
+        self._notice = asyncio.Event()
+
+    @property
+    def notice(self) -> asyncio.Event:
+        """Set whenever an event or an identifier begins to wait."""
+        return self._notice
+
+    @property
+    def terminal(self) -> Terminal:
+        """Who records here."""
+        return self._terminal
+
+    def stamp(self) -> Stamp:
+        """Return this moment, as an act recorded now carries it."""
+        return Stamp(self._clock.now(), self._clock.boot_id, int(self._clock.monotonic() * 1000))
+
+    async def record_sale(self, entry: SaleEntry, stamp: Stamp) -> Recorded:
+        """Record a sale, durable on return; the same again answers the first result.
+
+        Raises:
+            SaleIdReused: the id stands for another sale.
+            DatabaseError: nothing was recorded.
+        """
+        recorded = await self._writer.write(lambda connection: record_sale(connection, self._terminal, stamp, entry))
+        self._notice.set()
+        return recorded
+
+    async def record_reversal(self, entry: ReversalEntry, stamp: Stamp) -> Recorded:
+        """Record a reversal, durable on return; the same again answers the first result.
+
+        Raises:
+            ReversalIdReused: the id stands for another reversal.
+            DatabaseError: nothing was recorded.
+        """
+        recorded = await self._writer.write(
+            lambda connection: record_reversal(connection, self._terminal, stamp, entry)
+        )
+        self._notice.set()
+        return recorded
+
+    async def present(self, presented: PresentedIdentifier) -> None:
+        """Keep the wish to know whom an identifier leads to; its value is erased once the hub has it."""
+        now_ms = milliseconds(self._clock.now())
+        if await self._writer.write(lambda connection: note_presented(connection, presented, now_ms)):
+            self._notice.set()
+
+    async def incarnations(self) -> Sequence[IncarnationLength]:
+        """Return the incarnations that the hub may be without events of, the oldest first.
+
+        Those acked whole stay named for 14 days: after that no hub is restored to a backup so old.
+        """
+        since = milliseconds(self._clock.now() - ACKED_NAMED_FOR)
+
+        def read(connection: Connection) -> Sequence[IncarnationLength]:
+            rows = connection.execute(
+                "SELECT inc, length FROM streams WHERE acked_at IS NULL OR acked_at >= ? ORDER BY number DESC LIMIT ?",
+                (since, INCARNATIONS_PER_HELLO_MAX),
+            ).fetchall()
+            return [IncarnationLength(inc=inc, length=length) for inc, length in reversed(rows)]
+
+        return await self._reader.read(read)
+
+    async def rewind(self, applied: Sequence[AppliedThrough]) -> None:
+        """Take the hub's word that it holds each incarnation no further than this; never raises anything."""
+        await self._writer.write(lambda connection: _rewind(connection, applied))
+
+    async def next_batch(self, max_events: int, max_bytes: int) -> Batch | None:
+        """Return the oldest events without a verdict, of one incarnation; at least one, or None."""
+        return await self._reader.read(lambda connection: _next_batch(connection, max_events, max_bytes))
+
+    async def settle(self, inc: str, answer: UploadAnswer) -> None:
+        """Write the verdicts down. Only an unbroken run of them from the first unsettled event on counts."""
+        now_ms = milliseconds(self._clock.now())
+        coverage = self._covered()
+
+        def write(connection: Connection) -> None:
+            _settle(connection, inc, answer, now_ms)
+            _sweep(connection, coverage)
+
+        await self._writer.write(write)
+
+    async def withhold(self, inc: str, seq: int, reason: str) -> None:
+        """Note that the network refuses to carry this event: it leaves the pending sum, stays here and is shown."""
+        now_ms = milliseconds(self._clock.now())
+        await self._writer.write(lambda connection: _withhold(connection, inc, seq, reason, now_ms))
+
+    async def conclude(self, outcomes: Sequence[OutcomePut]) -> None:
+        """Write down final verdicts on events that the hub had parked. Any number of times the same."""
+        now_ms = milliseconds(self._clock.now())
+        await self._writer.write(lambda connection: _conclude(connection, outcomes, now_ms))
+
+    async def keep_program(self, program: Program) -> None:
+        """Keep a version of the rules, for as long as this till lives."""
+        row = (program.version, program.model_dump_json(), milliseconds(self._clock.now()))
+        await self._writer.write(
+            lambda connection: connection.execute(
+                "INSERT INTO programs (version, program, received_at) VALUES (?, ?, ?)"
+                " ON CONFLICT (version) DO UPDATE SET program = excluded.program WHERE program <> excluded.program",
+                row,
+            )
+        )
+
+    async def newest_program(self) -> Program | None:
+        """Return the rules in force, or None before the hub sent any."""
+
+        def read(connection: Connection) -> Program | None:
+            row = connection.execute("SELECT program FROM programs ORDER BY version DESC LIMIT 1").fetchone()
+            return Program.model_validate_json(row[0]) if row else None
+
+        return await self._reader.read(read)
+
+    async def unsent_identifiers(self, limit: int) -> Sequence[PresentedIdentifier]:
+        """Return presented identifiers that the hub was not asked about yet, the oldest first."""
+
+        def read(connection: Connection) -> Sequence[PresentedIdentifier]:
+            rows = connection.execute(
+                "SELECT id, scheme, value FROM presented WHERE value IS NOT NULL ORDER BY presented_at LIMIT ?",
+                (limit,),
+            ).fetchall()
+            return [
+                PresentedIdentifier(id=key.hex(), identifier=Identifier(scheme=Scheme(scheme), value=value))
+                for key, scheme, value in rows
+            ]
+
+        return await self._reader.read(read)
+
+    async def identifiers_sent(self, ids: Sequence[str], known: Sequence[str]) -> None:
+        """Erase the values that the hub has now, and note which of them lead to a customer there."""
+        answers = [("known" if key in set(known) else "unknown", bytes.fromhex(key)) for key in ids]
+
+        def write(connection: Connection) -> None:
+            connection.executemany("UPDATE presented SET value = NULL, answer = ? WHERE id = ?", answers)
+
+        await self._writer.write(write)
+
+    async def waiting(self) -> Waiting:
+        """Return how many events the hub has not acknowledged, and since when the oldest waits."""
+        return await self._reader.read(read_waiting)
+
+
+def read_waiting(connection: Connection) -> Waiting:
+    """Return the size of the outbox and the age of its oldest event."""
+    row = connection.execute(
+        "SELECT sum(length - acked_through), min(first_position + acked_through) FROM streams"
+        " WHERE acked_at IS NULL AND acked_through < length"
+    ).fetchone()
+    if row is None or row[0] is None:
+        return Waiting(0, None)
+    oldest = connection.execute("SELECT recorded_at FROM journal WHERE position = ?", (row[1],)).fetchone()
+    return Waiting(row[0], moment(oldest[0]) if oldest else None)
+
+
+def _next_batch(connection: Connection, max_events: int, max_bytes: int) -> Batch | None:
+    row = connection.execute(
+        "SELECT inc, first_position, acked_through, length FROM streams"
+        " WHERE acked_at IS NULL AND acked_through < length ORDER BY number LIMIT 1"
+    ).fetchone()
+    if row is None:
+        return None
+    inc, first_position, acked_through, length = row
+    start = first_position + acked_through
+    events: list[str] = []
+    size_bytes = 0
+    for (event,) in connection.execute(
+        "SELECT event FROM journal WHERE position >= ? AND position < ? ORDER BY position LIMIT ?",
+        (start, first_position + length, max_events),
+    ):
+        size_bytes += len(event.encode()) + 1
+        if events and size_bytes > max_bytes:
+            break
+        events.append(event)
+    return Batch(inc, acked_through + 1, tuple(events))
+
+
+def _settle(connection: Connection, inc: str, answer: UploadAnswer, now_ms: int) -> None:
+    row = connection.execute(
+        "SELECT first_position, acked_through, length FROM streams WHERE inc = ?", (inc,)
+    ).fetchone()
+    if row is None:
+        return
+    first_position, acked_through, length = row
+    through = acked_through
+    for verdict in sorted(answer.results, key=lambda verdict: verdict.seq):
+        if verdict.seq == through + 1 and verdict.seq <= length:
+            through = verdict.seq
+            state = _SET_ASIDE.get(verdict.outcome)
+            if state is not None:
+                place = _Place(first_position + verdict.seq - 1, inc, verdict.seq)
+                _set_aside(connection, place, state, verdict.reason or verdict.outcome, now_ms)
+    _ack(connection, inc, through, now_ms)
+    connection.execute(
+        "DELETE FROM set_aside WHERE state = 'final' AND position >= ? AND position < ?",
+        (first_position + acked_through, first_position + through),
+    )
+
+
+def _ack(connection: Connection, inc: str, through: int, now_ms: int) -> None:
+    """Note how far the hub has an incarnation. The newest is never done: its next event may come at any time."""
+    connection.execute(
+        "UPDATE incarnations SET acked_through = ?1, acked_at = CASE WHEN length = ?1 THEN ?2 END,"
+        " swept_through = min(swept_through, ?1) WHERE inc = ?3",
+        (through, now_ms, inc),
+    )
+
+
+class _Place(NamedTuple):
+    """Where an event stands: in the journal, and in its incarnation."""
+
+    position: int
+    inc: str
+    seq: int
+
+
+def _place(connection: Connection, inc: str, seq: int) -> _Place | None:
+    row = connection.execute(
+        "SELECT first_position + ? - 1 FROM streams WHERE inc = ? AND ? BETWEEN 1 AND length", (seq, inc, seq)
+    ).fetchone()
+    return _Place(row[0], inc, seq) if row is not None else None
+
+
+def _set_aside(connection: Connection, place: _Place, state: str, reason: str, now_ms: int) -> None:
+    """Take an event out of the pending sum and keep it in sight. What is withheld or already final stays so."""
+    connection.execute(
+        "DELETE FROM pending WHERE subject = (SELECT subject FROM journal WHERE position = ?) AND inc = ? AND seq = ?",
+        place,
+    )
+    connection.execute(
+        "INSERT INTO set_aside (position, state, reason, since) VALUES (?, ?, ?, ?) ON CONFLICT (position) DO NOTHING",
+        (place.position, state, reason, now_ms),
+    )
+
+
+def _withhold(connection: Connection, inc: str, seq: int, reason: str, now_ms: int) -> None:
+    place = _place(connection, inc, seq)
+    if place is not None:
+        _set_aside(connection, place, "withheld", reason, now_ms)
+
+
+def _conclude(connection: Connection, outcomes: Sequence[OutcomePut], now_ms: int) -> None:
+    for put in outcomes:
+        _conclude_one(connection, put.inc, put.verdict, now_ms)
+
+
+def _conclude_one(connection: Connection, inc: str, verdict: Verdict, now_ms: int) -> None:
+    """Write a final verdict down: the event is applied and out of sight, or rejected with its reason."""
+    place = _place(connection, inc, verdict.seq)
+    if place is None or verdict.outcome is Outcome.PARKED:
+        return
+    connection.execute("DELETE FROM set_aside WHERE position = ? AND state IN ('parked', 'final')", place[:1])
+    if verdict.outcome is Outcome.REJECTED:
+        _set_aside(connection, place, "rejected", verdict.reason or verdict.outcome, now_ms)
+        return
+    # Where the answer to the upload is still on its way, it will say "parked".
+    connection.execute(
+        "INSERT INTO set_aside (position, state, reason, since)"
+        " SELECT ?, 'final', ?, ? FROM incarnations WHERE inc = ? AND acked_through < ?"
+        " ON CONFLICT (position) DO NOTHING",
+        (place.position, verdict.outcome, now_ms, inc, verdict.seq),
+    )
+
+
+def _rewind(connection: Connection, applied: Sequence[AppliedThrough]) -> None:
+    for held in applied:
+        _rewind_one(connection, held)
+
+
+def _rewind_one(connection: Connection, held: AppliedThrough) -> None:
+    row = connection.execute(
+        "SELECT first_position, acked_through FROM incarnations WHERE inc = ?", (held.inc,)
+    ).fetchone()
+    if row is None or held.through >= row[1]:
+        return
+    first_position, acked_through = row
+    due = (first_position + held.through, first_position + acked_through)
+    _ack(connection, held.inc, held.through, 0)
+    connection.execute("DELETE FROM set_aside WHERE position >= ? AND position < ? AND state <> 'withheld'", due)
+    connection.execute(
+        "INSERT INTO pending (subject, inc, seq, points)"
+        " SELECT subject, ?, position - ? + 1, points FROM journal"
+        " WHERE position >= ? AND position < ? AND points <> 0 AND subject IS NOT NULL"
+        " AND position NOT IN (SELECT position FROM set_aside) ON CONFLICT DO NOTHING",
+        (held.inc, first_position, *due),
+    )
+
+
+def _sweep(connection: Connection, coverage: Mapping[str, int]) -> None:
+    """Delete the pending rows that are settled and in the hub's balance. Each event is looked at once."""
+    rows = connection.execute(
+        "SELECT inc, first_position, swept_through, acked_through FROM incarnations WHERE swept_through < acked_through"
+    ).fetchall()
+    for inc, first_position, swept_through, acked_through in rows:
+        through = min(coverage.get(inc, 0), acked_through)
+        if through <= swept_through:
+            continue
+        gone = connection.execute(
+            "SELECT subject, ?, position - ? + 1 FROM journal WHERE position >= ? AND position < ? AND points <> 0",
+            (inc, first_position, first_position + swept_through, first_position + through),
+        ).fetchall()
+        connection.executemany("DELETE FROM pending WHERE subject = ? AND inc = ? AND seq = ?", gone)
+        connection.execute("UPDATE incarnations SET swept_through = ? WHERE inc = ?", (through, inc))

@@ -1,0 +1,57 @@
+"""A reader on the caller's own thread, for look-ups by key.
+
+Handing a function to a database thread and its answer back takes some 100 µs, more than twice what a whole customer
+takes to read (measured at a million customers). A look-up by key touches a handful of pages, so it is done at once, on
+the event loop. Whatever may take longer (a search, a list, a batch) goes to the reader that has a thread of its own.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sync.runtime.database import Work
+from sync.runtime.sqlite_file import DRIVER_ERROR, Connection, DatabaseFile, attach, open_for_reading, translated
+
+T = TypeVar("T")
+
+
+@contextmanager
+def open_near_reader(file: DatabaseFile, attached: Mapping[str, DatabaseFile]) -> Iterator["NearReader"]:
+    """Open a connection that only reads `file`, with other files attached under their names.
+
+    Raises:
+        DatabaseError: one of its kinds, naming the file and the next step.
+    """
+    connection = open_for_reading(file, attached)
+    try:
+        yield NearReader(connection)
+    finally:
+        connection.close()
+
+
+class NearReader:
+    """A connection that only reads, on the thread of whoever asks."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Take a connection opened for reading."""
+        self._connection = connection
+
+    def read(self, work: Work[T]) -> T:
+        """Run `work` against one unchanging state of the file and return what it returned."""
+        connection = self._connection
+        try:
+            connection.execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                connection.execute("COMMIT")
+        except DRIVER_ERROR as error:
+            raise translated(error) from error
+
+    def attach_instead(self, name: str, file: DatabaseFile) -> None:
+        """Let another file stand under an attached name."""
+        try:
+            self._connection.execute(f"DETACH DATABASE {name}")
+            attach(self._connection, name, file)
+        except DRIVER_ERROR as error:
+            raise translated(error) from error
