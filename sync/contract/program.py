@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from sync.contract.customers import Code, Currency, Value, Wording
-from sync.contract.events import Money, Points, Quantity
+from sync.contract.events import EarnedLine, Money, Points, Quantity
 
 
 class EarnRule(Value):
@@ -71,7 +71,7 @@ class NextReward(NamedTuple):
     missing: int
 
 
-def earn(program: Program, lines: Sequence[SaleLine], *, points_max: int | None = None) -> tuple[int, ...]:
+def earn(program: Program, lines: Sequence[SaleLine | EarnedLine], *, points_max: int | None = None) -> tuple[int, ...]:
     """Return the points of each line; their sum is the points of the sale.
 
     Floor once over the whole sale, then spread over its lines by largest remainder (loyalty semantics, "Earn base").

@@ -1,0 +1,255 @@
+"""Books: the hub's ledger of record, and all of its SQL.
+
+`load` reads what the books say of everything a run of events touches, `write` writes what the posting made of it; both
+in the caller's one transaction. Sets go in as one JSON array each, so a batch of 500 is a handful of statements.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sync.contract.events import PointsEarned, PointsReversed
+from sync.contract.program import Program
+from sync.contract.protocol import Outcome, Reason, Verdict
+from sync.hub.batch import Item, Sender, read_item
+from sync.hub.feed_log import append, last_pos
+from sync.hub.posting import Kept, Known, Origin, Parked, Posting, event_number
+from sync.hub.verdicts import Sale
+from sync.runtime.sqlite_file import Connection, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The head of one incarnation: the books hold its events 1 to `through`."""
+
+    number: int
+    through: int
+
+
+def open_stream(connection: Connection, sender: Sender) -> Stream:
+    """Return the stream of an incarnation, begun where it is new."""
+    known = connection.execute(
+        "SELECT stream, through FROM streams WHERE terminal_id = ? AND inc = ?", (sender.terminal_id, sender.inc)
+    ).fetchone()
+    if known is not None:
+        return Stream(known[0], known[1])
+    begun = connection.execute(
+        "INSERT INTO streams (terminal_id, inc, through, last_pos) VALUES (?, ?, 0, 0) RETURNING stream",
+        (sender.terminal_id, sender.inc),
+    ).fetchone()
+    if begun is None:
+        raise LookupError("a new stream got no number")
+    return Stream(begun[0], 0)
+
+
+def applied_through(connection: Connection, terminal_id: str, incs: Sequence[str]) -> dict[str, int]:
+    """Return how far the books hold each of these incarnations; 0 for one they never saw."""
+    rows = connection.execute(
+        "SELECT inc, through FROM streams WHERE terminal_id = ? AND inc IN (SELECT value FROM json_each(?))",
+        (terminal_id, json.dumps(incs)),
+    )
+    held: dict[str, int] = dict(rows.fetchall())
+    return {inc: held.get(inc, 0) for inc in incs}
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVerdict:
+    """The verdict the books hold for a seq, and the event's text."""
+
+    outcome: Outcome
+    reason: Reason | None
+    raw: str
+
+
+def kept_verdicts(connection: Connection, stream: int, first: int, last: int) -> list[KeptVerdict]:
+    """Return what the books hold for the seqs `first` to `last`, which they all hold."""
+    rows = connection.execute(
+        "SELECT outcome, reason, raw FROM events WHERE number BETWEEN ? AND ? ORDER BY number",
+        (event_number(stream, first), event_number(stream, last)),
+    )
+    return [KeptVerdict(Outcome(outcome), Reason(reason) if reason else None, raw) for outcome, reason, raw in rows]
+
+
+def load(connection: Connection, store_id: str, items: Iterable[Item]) -> Known:
+    """Return what the books say of everything that these events of one store touch."""
+    sale_ids, reversal_ids, identifiers, versions = set(), set(), set(), set()
+    for item in items:
+        if isinstance(item.fact, PointsEarned):
+            versions.add(item.fact.program_version)
+            sale_ids.add(item.fact.sale_id)
+            identifiers.add(item.subject)
+        elif isinstance(item.fact, PointsReversed):
+            sale_ids.add(item.fact.sale_id)
+            reversal_ids.add(item.fact.reversal_id)
+    known = Known(last_pos(connection), programs=_programs(connection, versions))
+    known.sales = _sales(connection, store_id, sale_ids)
+    known.waiting = _waiting(connection, store_id, sale_ids)
+    for parked in (parked for waiting in known.waiting.values() for parked in waiting):
+        reversal_ids.add(parked.fact.reversal_id)
+    known.reversals = _reversals(connection, store_id, reversal_ids)
+    _load_accounts(connection, known, identifiers | {sale.identifier for sale in known.sales.values()})
+    return known
+
+
+def write(connection: Connection, store_id: str, posting: Posting, now_ms: int) -> None:
+    """Write all that a posting made."""
+    known = posting.known
+    connection.executemany(
+        "INSERT INTO events (number, type, identifier, points, outcome, reason, pos, received_ms, raw) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [_event_row(kept, now_ms) for kept in posting.fresh],
+    )
+    connection.executemany(
+        "UPDATE events SET outcome = ?, reason = ?, identifier = ?, points = ? WHERE number = ?",
+        [
+            (kept.decision.outcome, kept.decision.reason, kept.identifier, kept.decision.points, kept.number)
+            for kept in posting.settled
+        ],
+    )
+    sales = ((sale_id, known.sales[sale_id]) for sale_id in posting.sales)
+    connection.executemany(
+        "INSERT INTO sales (store_id, sale_id, event, identifier, points, taken_back) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET taken_back = excluded.taken_back",
+        [(store_id, sale_id, sale.event, sale.identifier, sale.points, sale.taken_back) for sale_id, sale in sales],
+    )
+    connection.executemany(
+        "INSERT INTO reversals (store_id, reversal_id, sale_id) VALUES (?, ?, ?)",
+        [(store_id, reversal_id, known.reversals[reversal_id]) for reversal_id in posting.reversals],
+    )
+    connection.executemany(
+        "INSERT INTO waiting (store_id, sale_id, event) VALUES (?, ?, ?)",
+        [(store_id, sale_id, event) for sale_id, event in posting.waits],
+    )
+    connection.executemany(
+        "DELETE FROM waiting WHERE store_id = ? AND sale_id = ? AND event = ?",
+        [(store_id, sale_id, event) for sale_id, event in posting.waits_over],
+    )
+    _write_accounts(connection, posting)
+    append(connection, posting.feed)
+
+
+def move_head(connection: Connection, stream: int, through: int, pos: int) -> None:
+    """Note that the books hold a stream up to this seq, whose event has this position."""
+    connection.execute("UPDATE streams SET through = ?, last_pos = ? WHERE stream = ?", (through, pos, stream))
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedEvent:
+    """An event of a type that was not known when it came."""
+
+    store_id: str
+    origin: Origin
+    item: Item
+
+
+def parked_events(connection: Connection, types: Sequence[str]) -> list[ParkedEvent]:
+    """Return the parked events of these types, which were unknown when they came, in the order they came in."""
+    rows = connection.execute(
+        "SELECT terminals.store_id, events.stream, streams.terminal_id, streams.inc, events.seq, events.raw "
+        "FROM events "
+        "JOIN streams ON streams.stream = events.stream "
+        "JOIN terminals ON terminals.terminal_id = streams.terminal_id "
+        "WHERE events.outcome = 'parked' AND events.reason = ? "
+        "AND events.type IN (SELECT value FROM json_each(?)) ORDER BY events.pos, events.number",
+        (Reason.UNKNOWN_TYPE, json.dumps(types)),
+    )
+    return [
+        ParkedEvent(store_id, Origin(stream, terminal_id, inc), read_item(raw, store_id, terminal_id, seq))
+        for store_id, stream, terminal_id, inc, seq, raw in rows
+    ]
+
+
+def verdict_of(connection: Connection, terminal_id: str, inc: str, seq: int) -> Verdict | None:
+    """Return the verdict that the books hold for an event now."""
+    row = connection.execute(
+        "SELECT outcome, reason FROM events WHERE number = "
+        "(SELECT stream << 32 | ? FROM streams WHERE terminal_id = ? AND inc = ?)",
+        (seq, terminal_id, inc),
+    ).fetchone()
+    return Verdict(seq=seq, outcome=row[0], reason=row[1]) if row else None
+
+
+def _event_row(kept: Kept, now_ms: int) -> Row:
+    decision = kept.decision
+    identifier = kept.identifier if decision.points else None
+    kind, raw = kept.item.type, kept.item.raw
+    return (kept.number, kind, identifier, decision.points, decision.outcome, decision.reason, kept.pos, now_ms, raw)
+
+
+def _programs(connection: Connection, versions: set[int]) -> dict[int, Program]:
+    rows = connection.execute(
+        "SELECT version, document FROM programs WHERE version IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(versions)),),
+    )
+    return {version: Program.model_validate_json(document) for version, document in rows}
+
+
+def _sales(connection: Connection, store_id: str, sale_ids: set[str]) -> dict[str, Sale]:
+    rows = connection.execute(
+        "SELECT sale_id, event, identifier, points, taken_back FROM sales "
+        "WHERE store_id = ? AND sale_id IN (SELECT value FROM json_each(?))",
+        (store_id, json.dumps(list(sale_ids))),
+    )
+    return {sale_id: Sale(*rest) for sale_id, *rest in rows}
+
+
+def _reversals(connection: Connection, store_id: str, reversal_ids: set[str]) -> dict[str, str]:
+    rows = connection.execute(
+        "SELECT reversal_id, sale_id FROM reversals "
+        "WHERE store_id = ? AND reversal_id IN (SELECT value FROM json_each(?))",
+        (store_id, json.dumps(list(reversal_ids))),
+    )
+    return dict(rows.fetchall())
+
+
+def _waiting(connection: Connection, store_id: str, sale_ids: set[str]) -> dict[str, list[Parked]]:
+    rows = connection.execute(
+        "SELECT waiting.sale_id, events.number, events.stream, streams.terminal_id, streams.inc, events.seq, "
+        "events.raw FROM waiting "
+        "JOIN events ON events.number = waiting.event "
+        "JOIN streams ON streams.stream = events.stream "
+        "WHERE waiting.store_id = ? AND waiting.sale_id IN (SELECT value FROM json_each(?)) ORDER BY events.pos",
+        (store_id, json.dumps(list(sale_ids))),
+    )
+    waiting: dict[str, list[Parked]] = {}
+    for sale_id, number, stream, terminal_id, inc, seq, raw in rows:
+        fact = read_item(raw, store_id, terminal_id, seq).fact
+        if isinstance(fact, PointsReversed):
+            parked = Parked(number, Origin(stream, terminal_id, inc), seq, fact)
+            waiting.setdefault(sale_id, []).append(parked)
+    return waiting
+
+
+def _load_accounts(connection: Connection, known: Known, identifiers: set[str | None]) -> None:
+    ids = json.dumps(sorted(identifier for identifier in identifiers if identifier is not None))
+    known.owners = dict(
+        connection.execute(
+            "SELECT id, min(customer_id) FROM identifiers WHERE id IN (SELECT value FROM json_each(?)) "
+            "GROUP BY id HAVING count(*) = 1",
+            (ids,),
+        ).fetchall()
+    )
+    known.tallies = dict(
+        connection.execute(
+            "SELECT identifier, points FROM tallies WHERE identifier IN (SELECT value FROM json_each(?))", (ids,)
+        ).fetchall()
+    )
+    owners = json.dumps(sorted(set(known.owners.values())))
+    known.balances = dict(
+        connection.execute(
+            "SELECT customer_id, points FROM balances WHERE customer_id IN (SELECT value FROM json_each(?))",
+            (owners,),
+        ).fetchall()
+    )
+
+
+def _write_accounts(connection: Connection, posting: Posting) -> None:
+    known = posting.known
+    connection.executemany(
+        "INSERT INTO tallies (identifier, points) VALUES (?, ?) ON CONFLICT DO UPDATE SET points = excluded.points",
+        [(identifier, known.tallies[identifier]) for identifier in sorted(posting.tallies)],
+    )
+    connection.executemany(
+        "UPDATE balances SET points = ? WHERE customer_id = ?",
+        [(known.balances[customer_id], customer_id) for customer_id in sorted(posting.balances)],
+    )

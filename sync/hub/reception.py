@@ -1,0 +1,131 @@
+"""Reception: who may come in, and what a terminal is told at its hello. Secrets are made here and kept as hashes."""
+
+import logging
+
+from sync.contract.protocol import (
+    BATCH_BYTES_MAX,
+    BATCH_EVENTS_MAX,
+    PROTOCOL,
+    AppliedThrough,
+    CredentialAnswer,
+    EnrolAnswer,
+    EnrolRequest,
+    HelloAnswer,
+    HelloRequest,
+)
+from sync.hub.books import applied_through
+from sync.hub.founding import Founding
+from sync.hub.programs import newest_program
+from sync.hub.terminals import (
+    NewTerminal,
+    Place,
+    Terminal,
+    count,
+    enrol,
+    find,
+    hand_out_next,
+    new_credential,
+    note_hello,
+    redeem_invitation,
+    take_up_next,
+)
+from sync.runtime.clock import Clock, new_id
+from sync.runtime.database import Reader, Writer
+from sync.runtime.sqlite_file import Connection
+
+# After an outage all terminals come back at once; so many a second are let in without a queue.
+HELLOS_PER_S = 100
+SPREAD_S_MAX = 60
+
+_log = logging.getLogger(__name__)
+
+
+class CodeRefused(Exception):
+    """The one-time code opens nothing (any more)."""
+
+
+class ProtocolUnknown(Exception):
+    """The terminal speaks no protocol that the hub speaks."""
+
+
+class Reception:
+    """Enrols terminals, knows them again, and greets them."""
+
+    def __init__(self, writer: Writer, reader: Reader, founding: Founding, clock: Clock) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._founding = founding
+        self._clock = clock
+
+    async def enrol(self, request: EnrolRequest) -> EnrolAnswer:
+        """Turn a one-time code into a terminal.
+
+        Raises:
+            CodeRefused: the code is wrong, used, too old, or was tried too often.
+        """
+        now = self._clock.now()
+        new = NewTerminal(str(new_id(now)), new_credential(), request.agent_version)
+
+        def work(connection: Connection) -> Place | None:
+            place = redeem_invitation(connection, request.code, now)
+            if place is not None:
+                enrol(connection, new, place, now)
+            return place
+
+        place = await self._writer.write(work)
+        if place is None:
+            _log.warning("one-time code refused")
+            raise CodeRefused
+        program = await self._reader.read(newest_program)
+        if program is None:
+            raise LookupError("the hub has no program; it is made at the start")
+        _log.info("terminal enrolled: terminal=%s store=%s", new.terminal_id, place.store_id)
+        return EnrolAnswer(
+            terminal_id=new.terminal_id,
+            store_id=place.store_id,
+            credential=new.credential,
+            identifier_key=self._founding.identifier_key.hex(),
+            hub_epoch=self._founding.epoch,
+            program=program,
+        )
+
+    async def identify(self, credential: str) -> Terminal | None:
+        """Return the terminal that a credential is of; its first use of a new one ends the old one."""
+        terminal = await self._reader.read(lambda connection: find(connection, credential))
+        if terminal is not None and terminal.uses_next and not terminal.is_revoked:
+            await self._writer.write(lambda connection: take_up_next(connection, credential))
+            _log.info("credential rotated: terminal=%s", terminal.terminal_id)
+        return terminal
+
+    async def hello(self, terminal: Terminal, request: HelloRequest) -> HelloAnswer:
+        """Greet a terminal: how far the hub holds its incarnations, and the limits of this connection.
+
+        Raises:
+            ProtocolUnknown: there is no common protocol.
+        """
+        if PROTOCOL not in request.protocols:
+            raise ProtocolUnknown
+        now = self._clock.now()
+        incs = [incarnation.inc for incarnation in request.incarnations]
+
+        def work(connection: Connection) -> tuple[dict[str, int], int]:
+            note_hello(connection, terminal.terminal_id, request, now)
+            return applied_through(connection, terminal.terminal_id, incs), count(connection)
+
+        applied, terminals = await self._writer.write(work)
+        return HelloAnswer(
+            protocol=PROTOCOL,
+            hub_epoch=self._founding.epoch,
+            applied=tuple(AppliedThrough(inc=inc, through=through) for inc, through in applied.items()),
+            max_batch_events=BATCH_EVENTS_MAX,
+            max_batch_bytes=BATCH_BYTES_MAX,
+            reconnect_spread_s=min(terminals // HELLOS_PER_S, SPREAD_S_MAX),
+            server_time=self._clock.now(),
+            rotate_credential=terminal.rotate and not terminal.uses_next,
+        )
+
+    async def rotate(self, terminal: Terminal) -> CredentialAnswer:
+        """Hand out a new credential; the current one serves until the new one is used."""
+        credential = new_credential()
+        await self._writer.write(lambda connection: hand_out_next(connection, terminal.terminal_id, credential))
+        return CredentialAnswer(credential=credential)

@@ -1,0 +1,221 @@
+"""The composition root of the hub: the only place that builds things, and ends them in reverse order."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from sync.contract.program import Program
+from sync.contract.protocol import EPOCH_HEADER
+from sync.hub.config import DEFAULT_PROGRAM, HubConfig, is_loopback
+from sync.hub.feed_log import last_pos, prune
+from sync.hub.founding import EPOCH_BYTES, IDENTIFIER_KEY_BYTES, Founding, database_file, found, renew_epoch
+from sync.hub.guard import Services
+from sync.hub.head import Head
+from sync.hub.intake import Intake
+from sync.hub.programs import enact, read_program
+from sync.hub.reception import Reception
+from sync.hub.routes import make_app
+from sync.hub.snapshots import Snapshots
+from sync.hub.terminals import Place, invite, new_code
+from sync.runtime.clock import Clock, SystemClock
+from sync.runtime.database import Reader, Writer, open_reader, open_writer
+from sync.runtime.http_server import serve
+from sync.runtime.metrics import Metrics
+from sync.runtime.sqlite_file import Connection
+from sync.runtime.state_lock import AlreadyRunning, hold, private_folder, write_private
+from sync.runtime.supervise import Board, supervise
+
+LOCK_NAME = "hub.lock"
+PRUNE_EVERY_S = 3600.0
+
+_log = logging.getLogger(__name__)
+
+
+class TlsFilesError(Exception):
+    """The certificate or its key cannot be used; the message names the files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A running hub, as a test, a bench or a demo in the same process uses it."""
+
+    url: str
+    founding: Founding
+    program: Program
+    writer: Writer
+    reader: Reader
+    clock: Clock
+    metrics: Metrics
+
+    async def invite(self, store_id: str, name: str = "") -> str:
+        """Return a one-time code that makes a terminal of that store."""
+        return await make_invitation(self.writer, self.clock, Place(store_id, name))
+
+
+@contextlib.asynccontextmanager
+async def running(config: HubConfig, clock: Clock | None = None, *, is_restored: bool = False) -> AsyncIterator[Hub]:
+    """Run a hub for the length of the block, in the task that enters it.
+
+    Args:
+        config: its settings; port 0 takes any free one.
+        clock: the machine's, unless a test brings its own.
+        is_restored: the database was brought back from a backup, so a new epoch begins.
+
+    Raises:
+        AlreadyRunning, DatabaseError, ProgramFileError, TlsFilesError, ServeError: with one line for a person.
+    """
+    clock = clock or SystemClock()
+    tls = tls_context(config)
+    wanted = read_program(config.program.file or DEFAULT_PROGRAM)
+    state = private_folder(config.hub.state)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(hold(state / LOCK_NAME))
+        writer = await stack.enter_async_context(open_writer(database_file(state)))
+        founding, program = await writer.write(lambda connection: _settle(connection, wanted, clock, is_restored))
+        reader = await stack.enter_async_context(open_reader(database_file(state)))
+        snapshot_reader = await stack.enter_async_context(open_reader(database_file(state)))
+        metrics = Metrics(program="loyalty-hub", version=program_version())
+        head = Head(reader, clock)
+        head.reached(await reader.read(last_pos))
+        services = Services(
+            founding=founding,
+            admin_key=_admin_key(state),
+            writer=writer,
+            reader=reader,
+            head=head,
+            intake=Intake(writer, head, founding.epoch, clock, metrics),
+            reception=Reception(writer, reader, founding, clock),
+            snapshots=Snapshots(state / "snapshots", snapshot_reader, founding.epoch, clock),
+            metrics=metrics,
+            board=Board(metrics),
+            clock=clock,
+        )
+        metrics.gauge_of("hub_feed_head", "The newest position of the feed.", lambda: float(head.pos))
+        if replayed := await services.intake.replay_parked():
+            _log.info("parked events understood now: count=%d", replayed)
+        async with _loops(services, config), _served(services, config, tls) as url:
+            _log.info("hub is ready: name=%s url=%s epoch=%s", config.hub.name, url, founding.epoch)
+            yield Hub(url, founding, program, writer, reader, clock, metrics)
+
+
+async def run(config: HubConfig, on_ready: Callable[[str], None], *, is_restored: bool = False) -> None:
+    """Run a hub until the process is told to end (SIGINT or SIGTERM); `on_ready` is given its URL."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: there Ctrl-C arrives as KeyboardInterrupt
+            loop.add_signal_handler(name, ended.set)
+    async with running(config, is_restored=is_restored) as hub:
+        on_ready(hub.url)
+        await ended.wait()
+
+
+@contextlib.asynccontextmanager
+async def desk(config: HubConfig) -> AsyncIterator[tuple[Writer, Founding]]:
+    """Open the hub's database for a command that works beside a running hub or without one."""
+    state = private_folder(config.hub.state)
+    async with open_writer(database_file(state)) as writer:
+        founding = await writer.write(_found)
+        yield writer, founding
+
+
+async def make_invitation(writer: Writer, clock: Clock, place: Place) -> str:
+    """Return a one-time code that makes a terminal of that place."""
+    code = new_code()
+    now = clock.now()
+    await writer.write(lambda connection: invite(connection, code, place, now))
+    return code
+
+
+def is_running(config: HubConfig) -> bool:
+    """Tell whether a hub runs on this state folder now."""
+    try:
+        with hold(config.hub.state / LOCK_NAME):
+            return False
+    except AlreadyRunning:
+        return True
+    except FileNotFoundError:
+        return False
+
+
+def tls_context(config: HubConfig) -> ssl.SSLContext | None:
+    """Return what https needs, or None where the hub speaks plain http on loopback.
+
+    Raises:
+        TlsFilesError: the files cannot be used.
+    """
+    if config.hub.tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.hub.tls_certificate, config.hub.tls_key)
+    except OSError as error:  # ssl.SSLError is one
+        files = f"{config.hub.tls_certificate} and {config.hub.tls_key}"
+        raise TlsFilesError(f"{files} are no PEM certificate and its key: {error.strerror}") from error
+    return context
+
+
+def program_version() -> str:
+    """Return the installed version of this program."""
+    try:
+        return version("loyalty-agent")
+    except PackageNotFoundError:
+        return "0+checkout"
+
+
+def _settle(connection: Connection, wanted: Program, clock: Clock, is_restored: bool) -> tuple[Founding, Program]:
+    founding = _found(connection)
+    if is_restored:
+        renew_epoch(connection, secrets.token_hex(EPOCH_BYTES))
+        founding = _found(connection)
+    return founding, enact(connection, wanted, int(clock.now().timestamp() * 1000))
+
+
+def _found(connection: Connection) -> Founding:
+    return found(connection, Founding(secrets.token_hex(EPOCH_BYTES), secrets.token_bytes(IDENTIFIER_KEY_BYTES)))
+
+
+def _admin_key(state: Path) -> str:
+    """Return the key that shows the metrics, made at the first start."""
+    path = private_folder(state / "keys") / "admin.key"
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(32).encode())
+    return path.read_text(encoding="ascii").strip()
+
+
+@contextlib.asynccontextmanager
+async def _loops(services: Services, config: HubConfig) -> AsyncIterator[None]:
+    async def prune_log() -> None:
+        while True:
+            while await services.writer.write(lambda connection: prune(connection, config.hub.feed_rows_kept)):
+                pass
+            await services.clock.sleep(PRUNE_EVERY_S)
+
+    loops = {"head": services.head.run, "snapshots": services.snapshots.run, "prune": prune_log}
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(supervise(name, run, clock=services.clock, board=services.board))
+            for name, run in loops.items()
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _served(services: Services, config: HubConfig, tls: ssl.SSLContext | None) -> AsyncIterator[str]:
+    app = make_app(services)
+    headers = {EPOCH_HEADER: services.founding.epoch}
+    async with serve(app, config.hub.host, config.hub.port, ssl_context=tls, headers=headers) as at:
+        host = at.host if is_loopback(at.host) and ":" not in at.host else f"[{at.host}]" if ":" in at.host else at.host
+        yield f"{'https' if tls else 'http'}://{host}:{at.port}"
