@@ -1,6 +1,5 @@
 """Credits: one after the other and 64 at once, against bare FULL commits of the very rows that they wrote."""
 
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
@@ -19,9 +18,19 @@ _ONE_BY_ONE = 300
 _AT_ONCE = CONCURRENT * 30
 Sell = Callable[[Counter, Sequence[SaleRequest]], Awaitable[None]]
 
-_JOURNAL = "SELECT position, recorded_at, subject, points, event FROM journal WHERE position > ? ORDER BY position"
-_SALES = "SELECT sale_id, fingerprint, position, taken_back, result FROM sales WHERE position = ?"
-_PENDING = "SELECT position, subject, inc, seq, points FROM pending WHERE position = ?"
+_NEW = (
+    "SELECT j.position, j.subject, i.inc, j.position - i.first_position + 1, j.event ->> '$.data.sale_id'"
+    " FROM journal j JOIN incarnations i"
+    " ON i.number = (SELECT max(number) FROM incarnations WHERE first_position <= j.position)"
+    " WHERE j.position > ? ORDER BY j.position"
+)
+_PLACE = ("position", "subject", "inc", "seq", "sale_id")
+# The rows that a credit wrote.
+_ROWS = {
+    "journal": "SELECT * FROM journal WHERE position = :position",
+    "sales": "SELECT * FROM sales WHERE sale_id = :sale_id",
+    "pending": "SELECT * FROM pending WHERE subject = :subject AND inc = :inc AND seq = :seq",
+}
 
 
 async def credit(world: World, rounds: int) -> list[Finding]:
@@ -58,12 +67,11 @@ async def _rates(world: World, till: Till, rounds: int, sell: Sell, number: int)
     return rounds_of(taken)
 
 
-class _Written(NamedTuple):
-    """The rows that one credit wrote."""
+class _Insert(NamedTuple):
+    """One row that a credit wrote, as the statement that writes it again."""
 
-    journal: Row
-    sale: Row
-    pending: Row | None
+    sql: str
+    row: Row
 
 
 class _Bare:
@@ -74,14 +82,16 @@ class _Bare:
         self._path = till.state / "bare.db"
         self._plain = open_durable(self._path)
         self._last = self._reader.execute("SELECT coalesce(max(position), 0) FROM journal").fetchone() or (0,)
-        self._inc = ""
 
     def commit(self, most: int) -> float:
         """Commit the rows of the newest credits one by one, and return the rate."""
-        written = self._newest()[:most]
+        written = self._newest(most)
         start = time.perf_counter()
-        for credit_of in written:
-            _commit(self._plain, credit_of, self._inc)
+        for inserts in written:
+            self._plain.execute("BEGIN IMMEDIATE")
+            for insert in inserts:
+                self._plain.execute(insert.sql, insert.row)
+            self._plain.execute("COMMIT")
         return len(written) / (time.perf_counter() - start)
 
     def close(self) -> None:
@@ -90,45 +100,18 @@ class _Bare:
         for path in self._path.parent.glob(f"{self._path.name}*"):
             path.unlink()
 
-    def _newest(self) -> list[_Written]:
-        rows = self._reader.execute(_JOURNAL, self._last).fetchall()
-        self._last = (rows[-1][0],)
-        self._begin_incarnation(rows[0][0])
-        return [_Written(row, self._one(_SALES, row[0]), self._maybe(_PENDING, row[0])) for row in rows]
+    def _newest(self, most: int) -> list[list[_Insert]]:
+        places = self._reader.execute(_NEW, self._last).fetchall()
+        self._last = places[-1][:1]
+        return [self._rows(place) for place in places[:most]]
 
-    def _begin_incarnation(self, position: int) -> None:
-        row = self._reader.execute(
-            "SELECT number, inc, first_position FROM incarnations WHERE ? BETWEEN first_position"
-            " AND first_position + length - 1",
-            (position,),
-        ).fetchone()
-        if row is not None and row[1] != self._inc:
-            self._inc = row[1]
-            self._plain.execute(
-                "INSERT INTO incarnations (number, inc, first_position, length) VALUES (?, ?, ?, 0)", row
-            )
-
-    def _maybe(self, sql: str, position: int) -> Row | None:
-        return self._reader.execute(sql, (position,)).fetchone()
-
-    def _one(self, sql: str, position: int) -> Row:
-        row = self._maybe(sql, position)
-        if row is None:
-            raise LookupError(f"the credit at position {position} has no row for: {sql}")
-        return row
-
-
-def _commit(plain: sqlite3.Connection, written: _Written, inc: str) -> None:
-    plain.execute("BEGIN IMMEDIATE")
-    plain.execute("UPDATE incarnations SET length = length + 1 WHERE inc = ?", (inc,))
-    plain.execute(
-        "INSERT INTO journal (position, recorded_at, subject, points, event) VALUES (?, ?, ?, ?, ?)", written.journal
-    )
-    plain.execute(
-        "INSERT INTO sales (sale_id, fingerprint, position, taken_back, result) VALUES (?, ?, ?, ?, ?)", written.sale
-    )
-    if written.pending is not None:
-        plain.execute(
-            "INSERT INTO pending (position, subject, inc, seq, points) VALUES (?, ?, ?, ?, ?)", written.pending
-        )
-    plain.execute("COMMIT")
+    def _rows(self, place: Row) -> list[_Insert]:
+        named = dict(zip(_PLACE, place, strict=True))
+        inserts = [
+            _Insert(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+            for table, sql in _ROWS.items()
+            for row in self._reader.execute(sql, named).fetchall()
+        ]
+        if len(inserts) != len(_ROWS):
+            raise LookupError(f"the credit at position {place[0]} has {len(inserts)} rows and not {len(_ROWS)}")
+        return inserts

@@ -41,8 +41,8 @@ async def customer_read(world: World, rounds: int) -> list[Finding]:
     async with till.open_store() as store:
         taken = await interleaved(
             rounds,
-            ours=lambda: _each(store.customers.by_identifier, identifiers.again()),
-            raw=lambda: _each_raw(plain, _CUSTOMER, identifiers.next()),
+            ours=lambda: _each(store.customers.by_identifier, identifiers.next()),
+            raw=lambda: _each_raw(plain, _CUSTOMER, identifiers.again()),
         )
         findings.append(
             Finding(
@@ -92,7 +92,7 @@ class _Cards:
         self._customers = customers
         self._key = key
         self._die = random.Random(SEED)
-        self._last = self._drawn()
+        self._last: Sequence[str] = ()
 
     def next(self) -> Sequence[str]:
         self._last = self._drawn()

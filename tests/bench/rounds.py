@@ -1,4 +1,4 @@
-"""Rounds: raw, ours, raw, ours …, after one of each that is thrown away, so that both are warm and neither is lucky."""
+"""Rounds: ours, raw, ours, raw …, after one of each that is thrown away, so that both are warm and neither is lucky."""
 
 import gc
 import time
@@ -12,15 +12,15 @@ Take = Callable[[], Awaitable[T]]
 
 
 async def interleaved(rounds: int, ours: Take[T], raw: Take[T]) -> list[tuple[T, T]]:
-    """Return (ours, raw) of each round. The warm-up asks ours first: some raw things repeat what ours has written."""
+    """Return (ours, raw) of each round. Ours comes first, because some raw things repeat what ours has written."""
     await ours()
     await raw()
     taken = []
     for _ in range(rounds):
         gc.collect()
-        one_raw = await raw()
+        one_of_ours = await ours()
         gc.collect()
-        taken.append((await ours(), one_raw))
+        taken.append((one_of_ours, await raw()))
     return taken
 
 

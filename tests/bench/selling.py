@@ -31,10 +31,10 @@ class Sales:
 
     def next(self, number_of: int) -> list[SaleRequest]:
         """Return that many sales of two lines; points are a few per sale."""
-        now = datetime.now(UTC).isoformat()
-        return [self._sale(number, now) for number, _ in zip(self._numbers, range(number_of), strict=False)]
+        now = datetime.now(UTC)
+        return [self._sale(number, now) for _, number in zip(range(number_of), self._numbers, strict=False)]
 
-    def _sale(self, number: int, now: str) -> SaleRequest:
+    def _sale(self, number: int, now: datetime) -> SaleRequest:
         amounts = (self._die.randrange(250, 900), self._die.randrange(100, 600))
         return SaleRequest.model_validate(
             {
