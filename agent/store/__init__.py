@@ -39,9 +39,17 @@ class Store:
 async def open_store(
     folder: Path, key: bytes, *, terminal_id: str, store_id: str, clock: Clock, inc: str | None = None
 ) -> AsyncIterator[Store]:
-    """Open the files of a state folder, made or migrated first. `inc` is this process's incarnation, or a new one.
+    """Open the files of a state folder, made or migrated first.
 
     The caller holds the lock of the folder: events of two processes must not mix.
+
+    Args:
+        folder: the state folder; it exists.
+        key: the 32 bytes that all files of the folder are encrypted with.
+        terminal_id: who records.
+        store_id: the shop that the terminal stands in.
+        clock: for the times in the files.
+        inc: this process's incarnation; a new one where none is given.
 
     Raises:
         DatabaseError: the till's file cannot be used; the message names it and the next step. A damaged cache is

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.codes import make_card_number
-from agent.sales import ReversalRequest, SaleRequest
+from agent.sales import Buyer, ReversalRequest, SaleRequest, fingerprint, plan_reversal, plan_sale
 from agent.store import Store, open_store
+from agent.store.entries import Recorded, ReversalEntry, SaleEntry
 from sync.contract.customers import (
     Consent,
     Customer,
@@ -24,7 +25,9 @@ from sync.contract.customers import (
     Purpose,
     Wording,
 )
-from sync.contract.identifiers import Scheme, hint, identifier_id
+from sync.contract.events import Flag
+from sync.contract.identifiers import Identifier, Scheme, hint, identifier_id
+from sync.contract.ledger import Balance
 from sync.contract.program import EarnRule, Program, Reward, Tier, ValueBand
 from sync.contract.protocol import (
     CardPut,
@@ -32,12 +35,15 @@ from sync.contract.protocol import (
     CustomerPut,
     FeedCursor,
     FeedPage,
+    Outcome,
+    PresentedIdentifier,
     SnapshotChunk,
     SnapshotManifest,
     UploadAnswer,
     Verdict,
     write_cursor,
 )
+from sync.pump.ports import Batch
 from sync.runtime.clock import Clock
 from tests.support.clock import FakeClock
 
@@ -201,3 +207,56 @@ def open_till(folder: Path, clock: Clock | None = None, inc: str = INC) -> Abstr
     return open_store(
         folder, DATABASE_KEY, terminal_id=TERMINAL_ID, store_id=STORE_ID, clock=clock or FakeClock(MORNING), inc=inc
     )
+
+
+async def credit(store: Store, sale_id: str = "s-1", net_minor: int = 1_500, number: str | None = None) -> Recorded:
+    """Record a sale on a card as the counter does, by the shop's program."""
+    number = number or card()
+    request = sale(sale_id, net_minor, card=number)
+    found = store.customers.by_identifier(card_id(number))
+    person = found.people[0] if found.people else None
+    account = person.account if person else found.card
+    flags = () if person else (Flag.CARD_UNKNOWN,)
+    buyer = Buyer(found.identifier, person.customer.customer_id if person else None, flags)
+    stamp = store.journal.stamp()
+    entry = SaleEntry(
+        sale_id,
+        fingerprint(request, found.identifier),
+        account,
+        lambda before: plan_sale(request, program(), buyer, before, as_of=account.as_of, recorded_at=stamp.recorded_at),
+        None
+        if person
+        else PresentedIdentifier(id=found.identifier, identifier=Identifier(scheme=Scheme.CARD, value=number)),
+    )
+    return await store.journal.record_sale(entry, stamp)
+
+
+async def take_back(store: Store, reversal_id: str = "r-1", sale_id: str = "s-1") -> Recorded:
+    """Record a reversal as the counter does."""
+    request = reversal(reversal_id)
+    stamp = store.journal.stamp()
+    entry = ReversalEntry(
+        reversal_id,
+        sale_id,
+        fingerprint(request, sale_id),
+        lambda here: plan_reversal(sale_id, request, here, flags=(), recorded_at=stamp.recorded_at),
+    )
+    return await store.journal.record_reversal(entry, stamp)
+
+
+def balance(store: Store, number: str | None = None) -> Balance:
+    """The points that a card's customer has here, or the card itself."""
+    found = store.customers.by_identifier(card_id(number or card()))
+    return found.people[0].account.balance if len(found.people) == 1 else found.card.balance
+
+
+async def settle_all(store: Store, outcomes: Mapping[int, Verdict] | None = None) -> Batch | None:
+    """Let the hub apply the next batch; `outcomes` are the verdicts that differ, by seq."""
+    batch = await store.journal.next_batch(500, 1_000_000)
+    if batch is not None:
+        seqs = range(batch.first, batch.last + 1)
+        await store.journal.settle(
+            batch.inc,
+            verdicts(*((outcomes or {}).get(seq, Verdict(seq=seq, outcome=Outcome.APPLIED)) for seq in seqs)),
+        )
+    return batch
