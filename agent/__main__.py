@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     asked = _parser().parse_args(arguments)
     try:
-        return asyncio.run(asked.run(asked))
+        code: int = asyncio.run(asked.run(asked))
     except (SettingsError, CardSchemeError) as error:
         print(error, file=sys.stderr)
         return _EXIT_USAGE
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _EXIT_FAILED
     except KeyboardInterrupt:
         return _EXIT_FAILED
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

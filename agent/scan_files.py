@@ -131,6 +131,15 @@ def understood(file: str, reading: Reading, scheme: CardScheme = DEFAULT_SCHEME)
     return FileScan(file, found, kind, None, reading.ms)
 
 
+def one_code(reading: Reading, scheme: CardScheme = DEFAULT_SCHEME) -> Code | None:
+    """Return the code that is meant in a picture: our one card, else the first code; None for none or two cards."""
+    meant = understood("", reading, scheme)
+    if meant.kind == "several_cards":
+        return None
+    cards = (code for code, found in zip(reading.codes, meant.codes, strict=True) if found.text == meant.card)
+    return next(cards, None) if meant.card else next(iter(reading.codes), None)
+
+
 def _found(code: Code, scheme: CardScheme) -> FoundCode:
     meaning = codes.read(code.text, code.symbology, scheme)
     return FoundCode(_shown(code.text, meaning), code.symbology.value, code.engine, meaning)

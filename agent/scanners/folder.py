@@ -6,11 +6,12 @@ into `read` or `unread` beside it: nothing is deleted, and nothing is read twice
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from agent.imaging.decoder import Decoder
 from agent.imaging.errors import ImageTooLarge, ImagingError
+from agent.imaging.symbols import Code
 from agent.imaging.wire import PICTURE_BYTES_MAX, Reading
 from agent.scanners.scans import Scan
 from sync.runtime.clock import Clock
@@ -24,21 +25,26 @@ _log = logging.getLogger(__name__)
 
 
 class FolderScanner:
-    """Reads the pictures that appear in `folder`, the oldest first."""
+    """Reads the pictures that appear in `folder`, the oldest first.
 
-    def __init__(self, folder: Path, decoder: Decoder, clock: Clock) -> None:
+    `choose` says which of a picture's codes is meant; None where that would be a guess.
+    """
+
+    def __init__(self, folder: Path, decoder: Decoder, clock: Clock, choose: Callable[[Reading], Code | None]) -> None:
         self._folder = folder
         self._decoder = decoder
         self._clock = clock
+        self._choose = choose
         self._sizes: dict[Path, int] = {}
 
     async def scans(self) -> AsyncIterator[Scan]:
-        """Yield each code of each picture, for ever. A folder that is not there yet is waited for."""
+        """Yield the code of each picture, for ever. A folder that is not there yet is waited for."""
         while True:
             for picture in await asyncio.to_thread(self._settled):
                 reading = await self._read(picture)
-                await asyncio.to_thread(_put_away, picture, READ if reading and reading.codes else UNREAD)
-                for code in reading.codes if reading else ():
+                code = self._choose(reading) if reading is not None else None
+                await asyncio.to_thread(_put_away, picture, READ if code else UNREAD)
+                if code is not None:
                     yield Scan(code.text, code.symbology, "folder")
             await self._clock.sleep(LOOK_EVERY_S)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from agent.screen import CUSTOMER_SHOWN_S, HubShown, Screen, Shown
 from agent.store.outbox import OutboxFigures
-from agent.views import BalanceShown, Freshness, UnknownCardView
+from agent.views import BalanceShown, Freshness, NothingView, UnknownCardView
 from tests.support.clock import FakeClock
 
 
@@ -51,7 +51,7 @@ async def test_customer_data_leaves_a_minute_after_the_last_act() -> None:
         await clock.advance(CUSTOMER_SHOWN_S - 1)
         assert screen.state.view == _view(2)
         await clock.advance(1)
-        assert screen.state.view.kind == "nothing"
+        assert isinstance(screen.state.view, NothingView)
 
 
 async def test_a_change_at_the_hub_is_read_again_and_keeps_nobody_longer() -> None:
@@ -69,7 +69,7 @@ async def test_a_change_at_the_hub_is_read_again_and_keeps_nobody_longer() -> No
         await clock.settle()
         assert screen.state.view == _view(7)
         await clock.advance(CUSTOMER_SHOWN_S / 2)
-        assert screen.state.view.kind == "nothing"
+        assert isinstance(screen.state.view, NothingView)
 
 
 async def test_after_a_snapshot_the_shown_one_is_read_again_whoever_it_is() -> None:

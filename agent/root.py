@@ -1,0 +1,217 @@
+"""The composition root: the only place that builds the rooms of a till and lets them run.
+
+Everything opens in one stack and closes in reverse. The counter, the store and the screen are not supervised: a bug
+there ends the process, and whoever started it starts it again. The edges (scanner, upload, download) are: they may
+fall, and the till goes on.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent import keys
+from agent.config import Settings
+from agent.counter import Counter
+from agent.imaging.decoder import Decoder
+from agent.recognition import Chain
+from agent.scan_files import one_code
+from agent.scanners.folder import FolderScanner
+from agent.screen import HubShown, Screen
+from agent.store import Store, open_store
+from agent.version import VERSION
+from agent.web.door import Behind, local_door
+from agent.web.guard import PosKey
+from sync.hub_client import HubClient, open_session
+from sync.pump.line import HubState, Line
+from sync.pump.puller import Puller
+from sync.pump.pusher import Pusher, Terminal
+from sync.runtime.clock import Clock, SystemClock
+from sync.runtime.http_server import ServedAt, serve
+from sync.runtime.metrics import Metrics
+from sync.runtime.sqlite_file import driver_notice
+from sync.runtime.state_lock import hold, private_folder
+from sync.runtime.supervise import Board, supervise
+
+_log = logging.getLogger(__name__)
+# The outbox figures are cheap to read; this often they are on the page within the second that counts.
+OUTBOX_LOOK_S = 1.0
+
+
+async def run(settings: Settings) -> None:
+    """Run a till until SIGINT or SIGTERM.
+
+    Raises:
+        AlreadyRunning, DatabaseError, KeyFileError, ServeError: it cannot start; the message is one line.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    async with running(settings) as till:
+        _log.info("ready: address=http://%s:%d", *till.at)
+        await stop.wait()
+        _log.info("stopping")
+
+
+@dataclass(frozen=True, slots=True)
+class Till:
+    """A running till, for whoever started it."""
+
+    at: ServedAt
+    store: Store
+    counter: Counter
+    screen: Screen
+    line: Line
+    board: Board
+
+
+@asynccontextmanager
+async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Till]:
+    """Run a till for the length of the block.
+
+    Raises:
+        AlreadyRunning, DatabaseError, KeyFileError, HubSetupError, ServeError: it cannot start.
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        private_folder(settings.till.state)
+        stack.enter_context(hold(settings.lock_file))
+        enrolment = _Enrolled(settings)
+        store = await stack.enter_async_context(_open_store(settings, enrolment.now, clock))
+        metrics = Metrics(program="loyalty-agent", version=VERSION)
+        board = Board(metrics)
+        screen = Screen(clock, demo=settings.till.demo, language=settings.till.language)
+        line = Line(clock, lambda state: screen.put_hub(_hub_shown(state)))
+        counter = Counter(store, screen, _chain(settings, enrolment.now), clock, lambda: _hub_now(line, clock))
+        session = await stack.enter_async_context(open_session(settings.hub.ca_file))
+        hub = HubClient(session, settings.hub.url, enrolment.now.answer.terminal_id, enrolment.credential)
+        decoder = await stack.enter_async_context(Decoder())
+        pos_key = PosKey(keys.pos_key(settings.pos_key_file, settings.api.key_group))
+        behind = Behind(
+            counter,
+            screen,
+            store.outbox,
+            board,
+            metrics,
+            clock,
+            pos_key,
+            lambda: keys.new_pos_key(settings.pos_key_file, settings.api.key_group),
+            settings.api.searches_per_minute,
+        )
+        app = local_door(behind, f"http://{settings.api.host}:{settings.api.port}")
+        at = await stack.enter_async_context(serve(app, settings.api.host, settings.api.port))
+        _count(metrics, screen, clock)
+        terminal = Terminal(VERSION, store.cache.cursor, enrolment.keep_credential)
+        pusher = Pusher(store.journal, hub, line, terminal, clock)
+        puller = Puller(store.cache, hub, line, screen.touched, clock)
+        scanner = _Scanner(settings, decoder, counter, clock)
+        async with asyncio.TaskGroup() as group:
+            running_tasks = [
+                group.create_task(screen.run()),
+                group.create_task(_watch_outbox(store, screen, clock)),
+                group.create_task(supervise("upload", pusher.run, clock=clock, board=board)),
+                group.create_task(supervise("download", puller.run, clock=clock, board=board)),
+                group.create_task(supervise("scanner", scanner.run, clock=clock, board=board)),
+            ]
+            yield Till(at, store, counter, screen, line, board)
+            for task in running_tasks:
+                task.cancel()
+
+
+class _Enrolled:
+    """Who this terminal is, and its credential, which the hub may change while the till runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = settings.enrolment_file
+        self.now = keys.read_enrolment(self._file)
+        if self.now.hub_url != settings.hub.url:
+            _log.info("hub moved since the enrolment: enrolled_at=%s now=%s", self.now.hub_url, settings.hub.url)
+
+    def credential(self) -> str:
+        return self.now.answer.credential
+
+    async def keep_credential(self, credential: str) -> None:
+        """Write a new credential down, and use it from then on."""
+        changed = keys.with_credential(self.now, credential)
+        await asyncio.to_thread(keys.write_enrolment, self._file, changed)
+        self.now = changed
+
+
+class _Scanner:
+    """The scanner of the settings, and the way from it to the counter."""
+
+    def __init__(self, settings: Settings, decoder: Decoder, counter: Counter, clock: Clock) -> None:
+        self._folder = settings.scanner.folder
+        self._scheme = settings.cards.scheme()
+        self._decoder = decoder
+        self._counter = counter
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Show each scan; returns at once where no scanner is set."""
+        if self._folder is None:
+            return
+        hello = await self._decoder.engines()
+        _log.info("pictures are read by: %s", ", ".join(hello.engines))
+        for missing in hello.missing:
+            _log.warning("a picture engine rests: %s", missing)
+        scanner = FolderScanner(
+            self._folder, self._decoder, self._clock, lambda reading: one_code(reading, self._scheme)
+        )
+        async for scan in scanner.scans():
+            await self._counter.scan(scan.text, scan.symbology)
+
+
+@asynccontextmanager
+async def _open_store(settings: Settings, enrolment: keys.Enrolment, clock: Clock) -> AsyncIterator[Store]:
+    if notice := driver_notice():
+        _log.warning("%s", notice)
+    key = keys.database_key(settings.database_key_file, settings.till.state / "till.db")
+    answer = enrolment.answer
+    async with open_store(
+        settings.till.state, key, terminal_id=answer.terminal_id, store_id=answer.store_id, clock=clock
+    ) as store:
+        if store.cache.program is None:
+            await store.cache.keep_program(answer.program)
+        yield store
+
+
+async def _watch_outbox(store: Store, screen: Screen, clock: Clock) -> None:
+    while True:
+        screen.put_outbox(store.outbox.figures())
+        await clock.sleep(OUTBOX_LOOK_S)
+
+
+def _chain(settings: Settings, enrolment: keys.Enrolment) -> Chain:
+    return Chain(enrolment.identifier_key, settings.cards.scheme(), settings.cards.country_code)
+
+
+def _hub_now(line: Line, clock: Clock) -> datetime | None:
+    hub_time = line.state.hub_time
+    return hub_time.now(clock) if hub_time is not None else None
+
+
+def _hub_shown(state: HubState) -> HubShown:
+    return HubShown(
+        is_reachable=state.is_reachable,
+        since=state.since,
+        fault=state.upload_fault or state.download_fault,
+        is_loading_snapshot=state.is_loading_snapshot,
+    )
+
+
+def _count(metrics: Metrics, screen: Screen, clock: Clock) -> None:
+    def oldest_s() -> float:
+        oldest = screen.state.outbox.oldest_at
+        return max((clock.now() - oldest).total_seconds(), 0.0) if oldest is not None else 0.0
+
+    metrics.gauge_of("outbox_waiting", "Events the hub has not acknowledged.", lambda: screen.state.outbox.waiting)
+    metrics.gauge_of("outbox_oldest_age_seconds", "Age of the oldest of them.", oldest_s)
+    metrics.gauge_of("outbox_rejected", "Events the hub refused.", lambda: screen.state.outbox.rejected)
+    metrics.gauge_of("outbox_parked", "Events held at the hub.", lambda: screen.state.outbox.parked)
+    metrics.gauge_of("outbox_withheld", "Events the network refuses to carry.", lambda: screen.state.outbox.withheld)
+    metrics.gauge_of("hub_reachable", "1 while the hub answers, else 0.", lambda: float(screen.state.hub.is_reachable))

@@ -1,0 +1,74 @@
+"""The local door: every route behind the guard, as one aiohttp application, described by the table it is routed by."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import hdrs, web
+
+from agent.counter import Counter
+from agent.screen import Screen
+from agent.store.outbox import Outbox
+from agent.version import VERSION
+from agent.web.access import Access
+from agent.web.guard import Guard, PosKey
+from agent.web.live import Live
+from agent.web.page import page_routes
+from agent.web.routes import CounterRoutes
+from agent.web.sessions import PageDoor
+from agent.web.system_routes import SystemRoutes
+from sync.runtime.clock import Clock
+from sync.runtime.metrics import Metrics
+from sync.runtime.problems import problem_middleware
+from sync.runtime.supervise import Board
+
+LIVE_PATH = "/api/v1/live"
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What stands behind the door. `new_key` writes a new POS key down and returns it."""
+
+    counter: Counter
+    screen: Screen
+    outbox: Outbox
+    board: Board
+    metrics: Metrics
+    clock: Clock
+    pos_key: PosKey
+    new_key: Callable[[], str]
+    searches_per_minute: int
+
+
+def local_door(behind: Behind, server: str) -> web.Application:
+    """Return the application of a till that is served at the address `server`."""
+    sessions = PageDoor()
+    system = SystemRoutes(
+        sessions,
+        behind.pos_key,
+        new_key=behind.new_key,
+        board=behind.board,
+        metrics=behind.metrics,
+        clock=behind.clock,
+    )
+    counter = CounterRoutes(
+        behind.counter,
+        behind.screen,
+        behind.outbox,
+        clock=behind.clock,
+        metrics=behind.metrics,
+        searches_per_minute=behind.searches_per_minute,
+    )
+    operations = (*counter.table(), *system.table())
+    system.describe(operations, version=VERSION, server=server)
+    pages = page_routes()
+    access = {(operation.method, operation.path): operation.access for operation in operations}
+    access |= {(method, path): page_access for method, path, page_access, _ in pages}
+    access[(hdrs.METH_GET, LIVE_PATH)] = Access.SOCKET
+    guard = Guard(access, pos_key=behind.pos_key, door=sessions, clock=behind.clock, metrics=behind.metrics)
+    app = web.Application(middlewares=[problem_middleware, guard.middleware])
+    for operation in operations:
+        app.router.add_route(operation.method, operation.path, operation.handler)
+    for method, path, _, handler in pages:
+        app.router.add_route(method, path, handler)
+    app.router.add_get(LIVE_PATH, Live(behind.screen, guard, sessions, behind.clock).handle, allow_head=False)
+    return app

@@ -1,0 +1,88 @@
+"""What the local API takes and gives, beside the values of the counter itself."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from agent.store.outbox import EntryState, OutboxRow
+from sync.contract.customers import Code, Value, Wording
+from sync.contract.events import Strict
+
+# Longer texts than any code come in too, and are named for what they are: too long.
+SCAN_CHARS_MAX = 16_000
+SEARCH_CHARS_MIN, SEARCH_CHARS_MAX = 3, 200
+_LINK_CODE_CHARS_MAX = 200
+
+
+class ScanRequest(Strict):
+    """A text that a scanner read or somebody typed."""
+
+    text: str = Field(max_length=SCAN_CHARS_MAX, repr=False)
+    symbology: str | None = Field(default=None, max_length=40, description="for example QR, EAN-13, Code128")
+    source: Code = "api"
+
+
+class SearchRequest(Strict):
+    """The beginnings of a name, or a whole phone number, e-mail address or card number."""
+
+    text: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=SEARCH_CHARS_MIN, max_length=SEARCH_CHARS_MAX),
+        Field(repr=False),
+    ]
+
+
+class SessionRequest(Strict):
+    """The code of a page link; without one, the page's cookie is renewed."""
+
+    code: str | None = Field(default=None, max_length=_LINK_CODE_CHARS_MAX, repr=False)
+
+
+class Nothing(Strict):
+    """An empty object."""
+
+
+class SessionAnswer(Value):
+    """What a page keeps in its memory and sends as `Page-Token`."""
+
+    page_token: str = Field(repr=False)
+
+
+class PageLink(Value):
+    """An address that opens the page once."""
+
+    url: str
+
+
+class OutboxQuery(Strict):
+    """Which part of the outbox: events behind position `after`, in one state or in any."""
+
+    after: int = Field(default=0, ge=0)
+    limit: int = Field(default=100, ge=1, le=200)
+    state: EntryState | None = None
+
+
+class OutboxRowShown(OutboxRow):
+    """A row with its reason in words."""
+
+    reason_text: Wording | None
+
+
+class OutboxShown(Value):
+    """A page of the outbox. `next_after` continues it; null is its end."""
+
+    rows: tuple[OutboxRowShown, ...]
+    next_after: int | None
+
+
+class Health(Value):
+    """Only whether it lives."""
+
+    ok: bool
+
+
+class Readiness(Value):
+    """Whether the till can serve: each supervised loop by name, and what it does now."""
+
+    ok: bool
+    loops: dict[str, str]

@@ -1,0 +1,159 @@
+"""The routes around the counter: sessions of the page, the POS key, health, metrics, the description of the API."""
+
+import json
+from collections.abc import Callable, Sequence
+
+from aiohttp import hdrs, web
+
+from agent.web.access import PAGE_LINK_REFUSED, SESSION_ENDED, Access
+from agent.web.answers import json_answer
+from agent.web.guard import PosKey, page_address, session_cookie, set_session_cookie
+from agent.web.openapi import Operation, document
+from agent.web.requests import Health, Nothing, PageLink, Readiness, SessionAnswer, SessionRequest
+from agent.web.sessions import LinkRefused, PageDoor, SessionEnded
+from sync.runtime.bodies import read_json
+from sync.runtime.clock import Clock
+from sync.runtime.metrics import Metrics
+from sync.runtime.problems import BODY_INVALID, BODY_NOT_JSON, BODY_TOO_LARGE, Problem
+from sync.runtime.supervise import Board
+
+SMALL_BYTES_MAX = 4 * 1024
+_BODY = (BODY_NOT_JSON, BODY_TOO_LARGE, BODY_INVALID)
+
+
+class SystemRoutes:
+    """The routes that open the page and tell how the till does. `new_key` writes a new POS key down and returns it."""
+
+    def __init__(
+        self,
+        door: PageDoor,
+        pos_key: PosKey,
+        *,
+        new_key: Callable[[], str],
+        board: Board,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._door = door
+        self._pos_key = pos_key
+        self._new_key = new_key
+        self._board = board
+        self._metrics = metrics
+        self._clock = clock
+        self._described = b"{}"
+
+    def table(self) -> Sequence[Operation]:
+        """Return every operation of this room."""
+        post, get = hdrs.METH_POST, hdrs.METH_GET
+        return (
+            Operation(
+                post,
+                "/api/v1/sessions",
+                "openSession",
+                "Turn a page link's code, or the page's cookie, into a page token.",
+                Access.PAGE,
+                self.open_session,
+                takes=SessionRequest,
+                gives=SessionAnswer,
+                problems=(*_BODY, PAGE_LINK_REFUSED, SESSION_ENDED),
+            ),
+            Operation(
+                post,
+                "/api/v1/page-links",
+                "newPageLink",
+                "Make an address that opens the page once.",
+                Access.POS,
+                self.new_link,
+                takes=Nothing,
+                gives=PageLink,
+                problems=_BODY,
+            ),
+            Operation(
+                post,
+                "/api/v1/pos-key",
+                "rotateKey",
+                "Replace the bearer key; the old one ends at once, and the new one stands in the key file.",
+                Access.POS,
+                self.rotate_key,
+                takes=Nothing,
+                gives=Health,
+                problems=_BODY,
+            ),
+            Operation(
+                get, "/healthz", "getHealth", "Tell whether the till lives.", Access.OPEN, self.health, gives=Health
+            ),
+            Operation(
+                get,
+                "/readyz",
+                "getReadiness",
+                "Tell whether every part of the till runs.",
+                Access.CREDENTIAL,
+                self.readiness,
+                gives=Readiness,
+            ),
+            Operation(
+                get,
+                "/metrics",
+                "getMetrics",
+                "Read the metrics in Prometheus' text form.",
+                Access.CREDENTIAL,
+                self.metrics,
+                content_type="text/plain",
+            ),
+            Operation(
+                get, "/openapi.json", "getDescription", "Read this description.", Access.CREDENTIAL, self.description
+            ),
+        )
+
+    def describe(self, operations: Sequence[Operation], *, version: str, server: str) -> None:
+        """Take all operations that are served, for `GET /openapi.json`."""
+        described = document(operations, title="loyalty-agent", version=version, server=server)
+        self._described = json.dumps(described, ensure_ascii=False).encode()
+
+    async def open_session(self, request: web.Request) -> web.Response:
+        """Answer `POST /api/v1/sessions`."""
+        asked = await read_json(request, SessionRequest, limit=SMALL_BYTES_MAX)
+        now_s = self._clock.monotonic()
+        try:
+            if asked.code is not None:
+                session = self._door.open(asked.code, now_s)
+            else:
+                session = self._door.renew(session_cookie(request) or "", now_s)
+        except LinkRefused:
+            raise Problem(PAGE_LINK_REFUSED) from None
+        except SessionEnded:
+            raise Problem(SESSION_ENDED) from None
+        response = json_answer(SessionAnswer(page_token=session.page_token))
+        set_session_cookie(response, request, session)
+        return response
+
+    async def new_link(self, request: web.Request) -> web.Response:
+        """Answer `POST /api/v1/page-links`."""
+        await read_json(request, Nothing, limit=SMALL_BYTES_MAX)
+        code = self._door.new_link(self._clock.monotonic())
+        return json_answer(PageLink(url=page_address(int(request.get_extra_info("sockname")[1]), code)))
+
+    async def rotate_key(self, request: web.Request) -> web.Response:
+        """Answer `POST /api/v1/pos-key`."""
+        await read_json(request, Nothing, limit=SMALL_BYTES_MAX)
+        self._pos_key.replace(self._new_key())
+        return json_answer(Health(ok=True))
+
+    async def health(self, _: web.Request) -> web.Response:
+        """Answer `GET /healthz`."""
+        return json_answer(Health(ok=True))
+
+    async def readiness(self, _: web.Request) -> web.Response:
+        """Answer `GET /readyz`: 503 while a part is down."""
+        ok = self._board.all_running()
+        loops = {name: loop.state.value for name, loop in self._board.loops.items()}
+        return json_answer(Readiness(ok=ok, loops=loops), status=200 if ok else 503)
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Answer `GET /metrics`."""
+        body, content_type = self._metrics.render()
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
+
+    async def description(self, _: web.Request) -> web.Response:
+        """Answer `GET /openapi.json`."""
+        return web.Response(body=self._described, content_type="application/json", charset="utf-8")
