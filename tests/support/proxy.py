@@ -103,6 +103,11 @@ class FaultProxy:
         """Let these happen to the next requests whose `METHOD /path` contains `matching`, one each."""
         self._lined_up += [(matching, fault) for fault in faults]
 
+    @property
+    def all_spoilt(self) -> bool:
+        """Tell whether every fault that was lined up has happened."""
+        return not self._lined_up
+
     def release(self) -> None:
         """Let go what is held."""
         self._release.set()
@@ -113,7 +118,7 @@ class FaultProxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until either side ends it."""
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, aiohttp.ClientError):
             while not self._closing.is_set() and await self._serve_one(reader, writer):
                 pass
         writer.close()
