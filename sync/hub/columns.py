@@ -27,7 +27,7 @@ COLUMNS = (
     Column("family_name", "", "Tremblay"),
     Column("called", "the name as the customer wants to be called", "Madame Tremblay"),
     Column("language", "en or fr; required", "fr"),
-    Column("card", "card numbers, several split by |", "9710000001234567"),
+    Column("card", "card numbers, several split by |", "9990000000012348"),
     Column("phone", "phone numbers, several split by |", "+15145550123"),
     Column("email", "e-mail addresses, several split by |", "zoe@example.com"),
     Column("tier", "the code of a tier of the program", "gold"),
@@ -106,7 +106,7 @@ def to_fields(cells: Mapping[str, str]) -> dict[str, Any]:
     filled = {name: restored(cell).strip() for name, cell in cells.items() if cell and cell.strip()}
     fields: dict[str, Any] = {name: filled[name] for name in _SIMPLE if name in filled}
     if "points" in filled:
-        fields["points"] = _whole_number("points", filled["points"])
+        fields["points"] = _whole_number(filled["points"])
     identifiers = [
         {"scheme": scheme.value, "value": value} for scheme in Scheme for value in split(filled.get(scheme.value, ""))
     ]
@@ -115,7 +115,7 @@ def to_fields(cells: Mapping[str, str]) -> dict[str, Any]:
     clv: dict[str, Any] = {name[4:]: cell for name, cell in filled.items() if name.startswith("clv_")}
     if clv:
         if "minor" in clv:
-            clv["amount_minor"] = _whole_number("clv_minor", clv.pop("minor"))
+            clv["amount_minor"] = _whole_number(clv.pop("minor"))
         fields["clv"] = clv
     several = {
         "preferences": _preferences(filled),
@@ -179,10 +179,9 @@ def restored(cell: str) -> str:
     return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
 
 
-def _whole_number(column: str, cell: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,15}", cell):
-        raise CellError(column, "must be a whole number of at least 0, in digits")
-    return int(cell)
+def _whole_number(cell: str) -> int | str:
+    """Return the number, or the cell as it is: the model then says what is wrong with it, beside all other faults."""
+    return int(cell) if re.fullmatch(r"[0-9]{1,15}", cell) else cell
 
 
 def _preferences(filled: Mapping[str, str]) -> list[dict[str, Any]]:

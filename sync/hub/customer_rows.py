@@ -6,7 +6,7 @@ nothing by comparing texts.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,11 +98,16 @@ def to_row(fields: Mapping[str, Any], identifier_key: bytes, country_code: str) 
             return Leaving(gone.customer_id, gone.gone)
         given = _GivenCustomer.model_validate(fields)
     except ValidationError as error:
-        raise RowError(_faults(error)) from None
+        raise RowError([*_faults(error), *_written(_readable(fields), country_code)[1]]) from None
     wire = given.model_dump_json(exclude=_NOT_ON_THE_WIRE, exclude_defaults=True)
     if "\\" in wire or _CONTROL.search(wire):  # in JSON the others stand behind a backslash
         _refuse_control_characters(fields)
-    identifiers = _identifiers(given.identifiers, identifier_key, country_code)
+    written, faults = _written([(one.scheme, one.value) for one in given.identifiers], country_code)
+    if faults:
+        raise RowError(faults)
+    identifiers = tuple(
+        KeptIdentifier(identifier_id(identifier_key, scheme, value), scheme.value, value) for scheme, value in written
+    )
     return CustomerRow(given.customer_id, wire, _refs(identifiers), identifiers, given.points)
 
 
@@ -132,22 +137,27 @@ def _texts(value: Any, loc: tuple[int | str, ...]) -> Iterator[tuple[str, str]]:
             yield from _texts(inner, loc)
 
 
-def _identifiers(
-    given: tuple[_GivenIdentifier, ...], identifier_key: bytes, country_code: str
-) -> tuple[KeptIdentifier, ...]:
-    """Return the identifiers, each written the one way its scheme is written, and each once."""
-    kept: dict[str, KeptIdentifier] = {}
+def _readable(fields: Mapping[str, Any]) -> list[tuple[Scheme, str]]:
+    """Return the identifiers that can be read where not all can; the model names the others."""
+    schemes = {scheme.value: scheme for scheme in Scheme}
+    given = fields.get("identifiers")
+    pairs = [(one.get("scheme"), one.get("value")) for one in given or () if isinstance(one, Mapping)]
+    return [(schemes[scheme], value) for scheme, value in pairs if scheme in schemes and isinstance(value, str)]
+
+
+def _written(
+    given: Iterable[tuple[Scheme, str]], country_code: str
+) -> tuple[list[tuple[Scheme, str]], list[tuple[str, str]]]:
+    """Return identifiers as their schemes write them, each once, and the faults of those that are none."""
+    written: dict[tuple[Scheme, str], None] = {}
     faults = []
-    for identifier in given:
-        value = normalise(identifier.scheme, identifier.value, country_code=country_code)
+    for scheme, text in given:
+        value = normalise(scheme, text, country_code=country_code)
         if value is None:
-            faults.append((identifier.scheme.value, _NOT_OF_THE_SCHEME[identifier.scheme]))
-            continue
-        key = identifier_id(identifier_key, identifier.scheme, value)
-        kept.setdefault(key, KeptIdentifier(key, identifier.scheme.value, value))
-    if faults:
-        raise RowError(faults)
-    return tuple(kept.values())
+            faults.append((scheme.value, _NOT_OF_THE_SCHEME[scheme]))
+        else:
+            written[(scheme, value)] = None
+    return list(written), faults
 
 
 _NOT_OF_THE_SCHEME = {

@@ -22,8 +22,9 @@ from sync.runtime.clock import Clock
 from sync.runtime.database import Writer
 from sync.runtime.sqlite_file import Connection
 
-# Rows per transaction: some 0.2 s of the file's one writing place.
-BATCH_ROWS = 2_000
+# Rows per transaction: half a second of the file's one writing place when nobody else wants it, else a tenth.
+BATCH_ROWS = 5_000
+BATCH_ROWS_BESIDE_HUB = 1_000
 # A running hub that waits for the file asks again after at most 100 ms; shorter pauses could starve it.
 PAUSE_S = 0.12
 # One row: a customer with all it may hold is far below; more is no row.
@@ -75,7 +76,7 @@ class Desk:
     on_fault: Callable[[Fault], None]
     on_warning: Callable[[Fault], None]
     on_progress: Callable[[int], None]
-    pauses: bool = False
+    beside_hub: bool = False
 
 
 @dataclass(slots=True)
@@ -111,7 +112,7 @@ async def _write_all(batches: Iterator[_Batch], desk: Desk, done: Imported) -> N
     batch = next(batches, None)
     while batch is not None:
         _, batch = await asyncio.gather(_write(batch, desk, done), _following(batches))
-        if desk.pauses:
+        if desk.beside_hub:
             await desk.clock.sleep(PAUSE_S)
 
 
@@ -173,6 +174,7 @@ def _batches(
 ) -> Iterator[_Batch]:
     """Yield rows that can be kept, in batches; say what is wrong with the others."""
     batch = _Batch()
+    most = BATCH_ROWS_BESIDE_HUB if desk.beside_hub else BATCH_ROWS
     for line, fields in rows:
         if isinstance(fields, Fault):
             done.bad += 1
@@ -184,7 +186,7 @@ def _batches(
             done.bad += 1
             for name, words in error.faults:
                 desk.on_fault(Fault(line, name, words))
-        if len(batch.rows) == BATCH_ROWS:
+        if len(batch.rows) == most:
             batch.bytes_read = file.tell()
             yield batch
             batch = _Batch()

@@ -1,0 +1,261 @@
+"""The command line of the reference hub: parse, call one function, exit code.
+
+0: done. 1: it could not be done, or not all of it; the reason stands on stderr. 2: the call or the settings are wrong.
+Every command but `run` works beside a running hub or without one.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import textwrap
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+from tqdm import tqdm
+
+from sync.contract.customers import Code
+from sync.hub.columns import COLUMNS
+from sync.hub.config import DEFAULT_PROGRAM, HubConfig
+from sync.hub.exporting import Format, export_customers
+from sync.hub.founding import database_file
+from sync.hub.importing import Desk, Fault, ImportFileError, import_customers
+from sync.hub.programs import ProgramFileError, read_program
+from sync.hub.root import TlsFilesError, desk, is_running, make_invitation, program_version, run, tls_context
+from sync.hub.terminals import INVITATION_MINUTES, INVITATION_TRIES, Place, ask_to_rotate, listed, revoke
+from sync.runtime.clock import SystemClock
+from sync.runtime.database import open_reader
+from sync.runtime.http_server import ServeError
+from sync.runtime.settings import SettingsError, load
+from sync.runtime.sqlite_file import DatabaseError, driver_notice
+from sync.runtime.state_lock import PRIVATE_FILE, AlreadyRunning
+
+DONE, FAILED, WRONG = 0, 1, 2
+DEFAULT_CONFIG = Path("hub.toml")
+# A file of the wrong kind has a fault on every line; nobody reads more than this.
+FAULTS_SHOWN = 1_000
+
+_CODE: TypeAdapter[str] = TypeAdapter(Code)
+
+Command = Callable[[argparse.Namespace, HubConfig], Awaitable[int]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    command: Command = options.command
+    try:
+        config = _config(options.config)
+        return asyncio.run(command(options, config))  # type: ignore[arg-type]  # every command is a coroutine function
+    except (SettingsError, ProgramFileError, TlsFilesError) as error:
+        return _say(str(error), WRONG)
+    except (ServeError, AlreadyRunning, DatabaseError, ImportFileError) as error:
+        return _say(str(error), FAILED)
+    except OSError as error:
+        return _say(f"{error.filename or 'a file'}: {error.strerror or 'cannot be used'}", FAILED)
+    except KeyboardInterrupt:
+        return FAILED
+
+
+async def _run(options: argparse.Namespace, config: HubConfig) -> int:
+    if notice := driver_notice():
+        logging.getLogger(__name__).warning(notice)
+    await run(config, lambda url: print(f"loyalty-hub is ready: {url}", flush=True), is_restored=options.restored)
+    return DONE
+
+
+async def _config_check(options: argparse.Namespace, config: HubConfig) -> int:
+    tls_context(config)
+    program = read_program(config.program.file or DEFAULT_PROGRAM)
+    print(f"{options.config}: good; program in {program.currency} with {len(program.rewards)} rewards")
+    return DONE
+
+
+async def _import(options: argparse.Namespace, config: HubConfig) -> int:
+    path: Path = options.file
+    shown = 0
+
+    def show(kind: str, fault: Fault) -> None:
+        nonlocal shown
+        shown += 1
+        if shown <= FAULTS_SHOWN:
+            tqdm.write(f"{path}:{fault.line}: {kind}{fault.field}: {fault.words}", file=sys.stderr)
+
+    size = (await asyncio.to_thread(path.stat)).st_size
+    with tqdm(total=size, unit="B", unit_scale=True, desc=path.name, disable=None, file=sys.stderr) as bar:
+
+        def bar_at(bytes_read: int) -> None:
+            bar.update(bytes_read - bar.n)
+
+        async with desk(config) as (writer, founding):
+            done = await import_customers(
+                path,
+                Desk(
+                    writer,
+                    SystemClock(),
+                    founding.identifier_key,
+                    config.hub.country_code,
+                    on_fault=lambda fault: show("", fault),
+                    on_warning=lambda fault: show("warning: ", fault),
+                    on_progress=bar_at,
+                    beside_hub=is_running(config),
+                ),
+            )
+    if shown > FAULTS_SHOWN:
+        print(f"… and {shown - FAULTS_SHOWN} more lines like these", file=sys.stderr)
+    print(
+        f"{done.rows} rows: {done.new} new, {done.changed} changed, {done.same} unchanged, {done.gone} gone, "
+        f"{done.bad} bad"
+    )
+    return FAILED if done.bad else DONE
+
+
+async def _export(options: argparse.Namespace, config: HubConfig) -> int:
+    name: str = options.file
+    form: Format = options.format or ("csv" if name.lower().endswith(".csv") else "ndjson")
+    async with desk(config), open_reader(database_file(config.hub.state)) as reader:
+        if name == "-":
+            number = await reader.read(lambda connection: export_customers(connection, sys.stdout, form))
+        else:
+            path = Path(name)
+            part = path.with_name(path.name + ".part")
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as out:
+                number = await reader.read(lambda connection: export_customers(connection, out, form))
+            part.replace(path)
+    print(f"{number} customers", file=sys.stderr)
+    return DONE
+
+
+async def _invite(options: argparse.Namespace, config: HubConfig) -> int:
+    async with desk(config) as (writer, _):
+        code = await make_invitation(writer, SystemClock(), Place(options.store, options.name))
+    print(code)
+    print(f"type it at the till within {INVITATION_MINUTES} minutes; {INVITATION_TRIES} tries", file=sys.stderr)
+    return DONE
+
+
+async def _list(_: argparse.Namespace, config: HubConfig) -> int:
+    async with desk(config) as (writer, _founding):
+        terminals = await writer.write(listed)
+    print(f"{'TERMINAL':36}  {'STORE':12}  {'NAME':12}  {'STATE':8}  {'LAST HELLO':20}  WAITING")
+    for terminal in terminals:
+        state = "revoked" if terminal.revoked_at else "enrolled"
+        waiting = "" if terminal.waiting is None else str(terminal.waiting)
+        print(
+            f"{terminal.terminal_id:36}  {terminal.store_id:12}  {terminal.name:12}  {state:8}  "
+            f"{_when(terminal.hello_at):20}  {waiting}"
+        )
+    return DONE
+
+
+async def _revoke(options: argparse.Namespace, config: HubConfig) -> int:
+    now = SystemClock().now()
+    async with desk(config) as (writer, _):
+        is_known = await writer.write(lambda connection: revoke(connection, options.terminal, now))
+    return DONE if is_known else _no_such(options.terminal)
+
+
+async def _rotate(options: argparse.Namespace, config: HubConfig) -> int:
+    async with desk(config) as (writer, _):
+        is_known = await writer.write(lambda connection: ask_to_rotate(connection, options.terminal))
+    return DONE if is_known else _no_such(options.terminal)
+
+
+def _no_such(terminal_id: str) -> int:
+    return _say(f"{terminal_id}: no such terminal (or revoked); see: loyalty-hub terminals list", FAILED)
+
+
+def _config(path: Path) -> HubConfig:
+    if not path.exists():
+        raise SettingsError([f"{path}: there is no such file; copy packaging/hub.example.toml there and edit it"])
+    return load(path, HubConfig)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="loyalty-hub", description="The reference hub that tills sync with.")
+    parser.add_argument("--version", action="version", version=f"loyalty-hub {program_version()}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    _add(commands, "run", _run, "serve until told to end").add_argument(
+        "--restored",
+        action="store_true",
+        help="hub.db was brought back from a backup: begin a new epoch, so that tills send again what it lost",
+    )
+    config = commands.add_parser("config", help="the settings").add_subparsers(required=True, metavar="COMMAND")
+    _add(config, "check", _config_check, "read the settings, the program and the TLS files, and say what is wrong")
+
+    importing = _add(commands, "import", _import, "bring customers in from a .csv or .ndjson file")
+    importing.epilog = _columns_help()
+    importing.formatter_class = argparse.RawDescriptionHelpFormatter
+    importing.add_argument("file", type=Path, metavar="FILE")
+
+    exporting = _add(commands, "export", _export, "write all customers to a file that import reads back")
+    exporting.add_argument("file", metavar="FILE", help="a .csv or .ndjson file, or - for NDJSON on stdout")
+    exporting.add_argument("--format", choices=["ndjson", "csv"], help="whatever the file is called")
+
+    terminals = commands.add_parser("terminals", help="the tills").add_subparsers(required=True, metavar="COMMAND")
+    inviting = _add(terminals, "invite", _invite, "print a one-time code that makes a till of a store")
+    inviting.add_argument("--store", required=True, type=_code, metavar="STORE", help="the store's id")
+    inviting.add_argument("--name", default="", help="what people call the till")
+    _add(terminals, "list", _list, "list the tills")
+    _add(terminals, "revoke", _revoke, "refuse a till from now on").add_argument("terminal", metavar="ID")
+    _add(terminals, "rotate", _rotate, "have a till take a new credential at its next hello").add_argument(
+        "terminal", metavar="ID"
+    )
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, command: Command, meaning: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _code(text: str) -> str:
+    try:
+        return _CODE.validate_python(text)
+    except ValidationError:
+        raise argparse.ArgumentTypeError("must be letters, digits and . _ : - and at most 64") from None
+
+
+def _columns_help() -> str:
+    lines = [
+        "A .csv file names its columns in its first line; any may be left out but customer_id, given_name and",
+        "language. A row is the whole truth about its customer: what is left out is empty from now on. Values in one",
+        r"cell are split by | (written \| inside a value). A cell that begins with = + - @ may have a ' before it.",
+        "An .ndjson file has one customer a line: the fields of a customer on the wire, and",
+        '"identifiers": [{"scheme": "card", "value": "…"}], "points": 120.',
+        "Bad rows are named by line and field, good ones are kept; the same file twice changes nothing.",
+        "",
+        "columns:",
+    ]
+    for column in COLUMNS:
+        example = f"for example {column.example}" if column.example else ""
+        first, *more = textwrap.wrap("; ".join(part for part in (column.meaning, example) if part), 92)
+        lines.append(f"  {column.name:20} {first}")
+        lines += [f"  {'':20} {line}" for line in more]
+    return "\n".join(lines)
+
+
+def _when(at: datetime | None) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%SZ") if at else "never"
+
+
+def _say(message: str, code: int) -> int:
+    with suppress(BrokenPipeError):
+        for line in message.splitlines():
+            print(f"loyalty-hub: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
