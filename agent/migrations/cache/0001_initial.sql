@@ -50,3 +50,6 @@ CREATE VIRTUAL TABLE names USING fts5 (
   detail = none,
   columnsize = 0
 );
+
+-- The words of somebody who asked to be erased leave the index at once, not when its segments are merged one day.
+INSERT INTO names (names, rank) VALUES ('secure-delete', 1);
