@@ -148,6 +148,6 @@ def _group_id(group: str | None) -> int | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii").strip()
+        return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(f"{path} cannot be read; check its owner and mode") from error
