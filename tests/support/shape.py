@@ -19,7 +19,8 @@ LAYERS = (
         "0 pure",
         r"sync\.contract(\..+)?",
         r"agent\.(codes|sales|views|advice|bank_cards|check_digits)",
-        r"agent|sync|sync\.runtime|sync\.hub",  # packages that hold nothing themselves
+        r"sync\.hub\.(accounts|batch|columns|customer_rows|posting|verdicts)",
+        r"agent|sync|sync\.runtime|sync\.hub|sync\.hub\.migrations",  # packages that hold nothing themselves
     ),
     (
         "1 settings",
@@ -36,15 +37,21 @@ LAYERS = (
     ),
     (
         "3 edges",
-        r"sync\.(hub_client|hub_line|hub\.books)",
+        r"sync\.(hub_client|hub_line)",
+        r"sync\.hub\.(books|customers|feed|feed_log|founding|head|presented|programs|terminals)",
+        r"sync\.hub\.(snapshot_files|snapshots)",
         r"agent\.(keys|store(\..+)?|migrations(\..+)?|screen|scanners(\..+)?)",
     ),
-    ("4 flows", r"sync\.(pump\..+|hub\.intake)", r"agent\.counter"),
-    ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.routes"),
+    ("4 flows", r"sync\.pump\..+", r"sync\.hub\.(exporting|importing|intake|reception)", r"agent\.counter"),
+    ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.(guard|refusals|routes)"),
     ("6 roots", r"(agent|sync\.hub)\.(root|__main__)", r"agent\.demo(\..+)?"),
 )
 # Rooms without a clock, a log, a file or an await: they receive `now` and ids.
-PURE = re.compile(r"sync\.contract\..+|agent\.(codes|sales|views|advice|bank_cards|check_digits)")
+PURE = re.compile(
+    r"sync\.contract\..+"
+    r"|sync\.hub\.(accounts|batch|columns|customer_rows|posting|verdicts)"
+    r"|agent\.(codes|sales|views|advice|bank_cards|check_digits)"
+)
 NOT_PURE = {"asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "time", "aiohttp"}
 CLOCK_READINGS = {"datetime.now", "datetime.utcnow", "date.today"}
 # Only these know which SQLite driver there is; its errors are not those of sqlite3.
