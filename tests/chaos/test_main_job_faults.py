@@ -4,7 +4,6 @@ After every scenario the same is asserted: each event stands once at the hub, th
 the hub and on every till, the outboxes are empty, and no figure that staff could have seen was ever wrong.
 """
 
-import asyncio
 import contextlib
 import random
 from collections import Counter as Tally
@@ -14,10 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sync.hub.importing import Desk, import_customers
-from sync.runtime.clock import SystemClock
 from sync.runtime.sqlite_file import Connection
-from tests.support.chaos_tills import ChaosTill, card, chaos_till, enrolled
+from tests.support.chaos_tills import ChaosTill, card, chaos_till, enrolled, import_cards
 from tests.support.clock import FakeClock
 from tests.support.hubs import HubUnderTest, hub_in_process
 from tests.support.proxy import Fault, FaultProxy, fault_proxy
@@ -101,7 +98,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     clock = FakeClock()
     async with contextlib.AsyncExitStack() as stack:
         hub = await stack.enter_async_context(hub_in_process(tmp_path / "hub"))
-        await _import_known(hub, tmp_path)
+        await import_cards(hub, tmp_path, range(1, KNOWN + 1), OPENING)
         proxies, tills = [], []
         for name in ("a", "b"):
             proxy = await stack.enter_async_context(fault_proxy(hub.url))
@@ -249,7 +246,7 @@ async def test_a_till_that_restarts_in_the_middle_goes_on_where_the_hub_is(tmp_p
     clock = FakeClock()
     async with contextlib.AsyncExitStack() as stack:
         hub = await stack.enter_async_context(hub_in_process(tmp_path / "hub"))
-        await _import_known(hub, tmp_path)
+        await import_cards(hub, tmp_path, range(1, KNOWN + 1), OPENING)
         proxy = await stack.enter_async_context(fault_proxy(hub.url))
         enrolment = await enrolled(hub)
         dice = random.Random(9)
@@ -274,7 +271,7 @@ async def test_a_restored_hub_gets_again_what_it_lost(tmp_path: Path) -> None:
     state = tmp_path / "hub"
     async with contextlib.AsyncExitStack() as stack:
         async with hub_in_process(state) as hub:
-            await _import_known(hub, tmp_path)
+            await import_cards(hub, tmp_path, range(1, KNOWN + 1), OPENING)
             enrolment = await enrolled(hub)
             port = int(hub.url.rpartition(":")[2])
             till = await stack.enter_async_context(chaos_till(tmp_path / "till", enrolment, hub.url, clock))
@@ -299,21 +296,6 @@ async def test_a_restored_hub_gets_again_what_it_lost(tmp_path: Path) -> None:
             await eventually(lambda: till.shown(card(1)) == 117)
 
 
-async def _import_known(hub: HubUnderTest, folder: Path) -> None:
-    """Make customers 1 to 6 known, each with a card of the same number and 100 points."""
-    lines = ["customer_id,given_name,language,card,points"]
-    lines += [f"customer-{serial},Person{serial},en,{card(serial)},100" for serial in range(1, KNOWN + 1)]
-    path = folder / "customers.csv"
-    await asyncio.to_thread(path.write_text, "\n".join(lines) + "\n", encoding="utf-8")
-    faults: list[object] = []
-    inside = hub.inside
-    desk = Desk(
-        inside.writer, SystemClock(), inside.founding.identifier_key, "1", faults.append, faults.append, _nothing
-    )
-    done = await import_customers(path, desk)
-    assert (done.new, faults) == (KNOWN, [])
-
-
 async def _balance_at_hub(hub: HubUnderTest, serial: int) -> int:
     def read(connection: Connection) -> int:
         row = connection.execute(
@@ -322,10 +304,6 @@ async def _balance_at_hub(hub: HubUnderTest, serial: int) -> int:
         return int(row[0]) if row else 0
 
     return await hub.inside.reader.read(read)
-
-
-def _nothing(_: int) -> None:
-    """Nobody watches the progress."""
 
 
 def _events_at_hub(connection: Connection) -> Tally[str]:

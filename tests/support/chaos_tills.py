@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +16,13 @@ from agent.store import Store, open_store
 from agent.store.outbox import OutboxFigures
 from sync.contract.identifiers import Scheme, identifier_id
 from sync.contract.protocol import EnrolAnswer, EnrolRequest, FeedPage
+from sync.hub.importing import Desk, Fault, import_customers
 from sync.hub_client import HubClient, enrol, open_session
 from sync.hub_line import Timeouts
 from sync.pump.line import Line
 from sync.pump.puller import Puller
 from sync.pump.pusher import Pusher, Terminal
+from sync.runtime.clock import SystemClock
 from sync.runtime.state_lock import private_folder
 from tests.support.clock import FakeClock
 from tests.support.hubs import HubUnderTest
@@ -154,3 +156,17 @@ async def enrolled(hub: HubUnderTest, store_id: str = "store-1") -> EnrolAnswer:
 
 async def _keep_nothing(_: str) -> None:
     """No test here rotates a credential."""
+
+
+async def import_cards(hub: HubUnderTest, folder: Path, serials: Sequence[int], points: int = 0) -> None:
+    """Make a customer known for each of these cards: `customer-7` has card 7 and an opening balance."""
+    opening = str(points) if points else ""
+    lines = ["customer_id,given_name,language,card,points"]
+    lines += [f"customer-{serial},Person{serial},en,{card(serial)},{opening}" for serial in serials]
+    path = folder / "customers.csv"
+    await asyncio.to_thread(path.write_text, "\n".join(lines) + "\n", encoding="utf-8")
+    faults: list[Fault] = []
+    key = hub.inside.founding.identifier_key
+    desk = Desk(hub.inside.writer, SystemClock(), key, "1", faults.append, faults.append, lambda _: None)
+    done = await import_customers(path, desk)
+    assert (done.new, faults) == (len(serials), [])
