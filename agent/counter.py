@@ -11,7 +11,7 @@ from datetime import datetime
 from agent import codes
 from agent.advice import person_row
 from agent.codes import CardNumber, Email, Name, Phone
-from agent.counter_errors import CurrencyRefused, NoProgram, SaleFromTheFuture
+from agent.counter_errors import CounterError, CurrencyRefused, NoProgram, SaleFromTheFuture
 from agent.recognition import Bought, Chain, Recognition
 from agent.sales import (
     Buyer,
@@ -28,12 +28,13 @@ from agent.sales import (
 from agent.screen import Screen, Shown
 from agent.store import Store
 from agent.store.customers import Asked
-from agent.store.entries import ReversalEntry, SaleEntry, Stamp
+from agent.store.entries import Recorded, ReversalEntry, SaleEntry, Stamp
 from agent.views import CustomerView, OtherView, PersonRow, View
 from sync.contract.customers import Value
 from sync.contract.events import Flag
 from sync.contract.identifiers import Scheme
 from sync.contract.program import Program
+from sync.contract.protocol import PresentedIdentifier
 from sync.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -84,13 +85,17 @@ class Counter:
             SaleIdReused: another sale has this id.
             DatabaseError: nothing was recorded.
         """
-        program = self._program_for(request.currency)
-        bought = self._recognition.buyer(request)
-        flags = (*bought.buyer.flags, *self._time_flags(request.occurred_at))
-        buyer = Buyer(bought.buyer.subject, bought.buyer.customer_id, flags)
-        recorded = await self._store.journal.record_sale(*self._entry(request, program, bought, buyer))
+        try:
+            bought, entry, stamp = self._planned(request)
+        except CounterError:
+            # What was credited once stays credited, whatever has become of the card or the rules since.
+            known = await self._known(request)
+            if known is None:
+                raise
+            return known
+        recorded = await self._store.journal.record_sale(entry, stamp)
         self._show_after(bought)
-        return SaleResult.model_validate_json(recorded.result)
+        return _sale_result(recorded)
 
     async def reverse(self, sale_id: str, request: ReversalRequest) -> ReversalResult:
         """Take a sale back, durable on return; the same request again answers the first result.
@@ -111,6 +116,8 @@ class Counter:
         recorded = await self._store.journal.record_reversal(entry, stamp)
         if recorded.subject is not None:
             self._screen.touched(self._recognition.accounts_of(recorded.subject))
+        if isinstance(recorded.answer, ReversalResult):
+            return recorded.answer
         return ReversalResult.model_validate_json(recorded.result)
 
     async def search(self, text: str) -> Search:
@@ -154,19 +161,26 @@ class Counter:
             raise SaleFromTheFuture
         return (Flag.TIME_UNTRUSTED,) if timing is Timing.UNTRUSTED else ()
 
-    def _entry(self, request: SaleRequest, program: Program, bought: Bought, buyer: Buyer) -> tuple[SaleEntry, Stamp]:
-        stamp = self._store.journal.stamp()
+    def _planned(self, request: SaleRequest) -> tuple[Bought, SaleEntry, Stamp]:
+        program = self._program_for(request.currency)
+        bought = self._recognition.buyer(request)
+        flags = (*bought.buyer.flags, *self._time_flags(request.occurred_at))
+        buyer = Buyer(bought.buyer.subject, bought.buyer.customer_id, flags)
         as_of = bought.account.as_of
-        return (
-            SaleEntry(
-                request.sale_id,
-                fingerprint(request, bought.presented.id if bought.presented else None),
-                bought.account,
-                lambda before: plan_sale(request, program, buyer, before, as_of=as_of, recorded_at=stamp.recorded_at),
-                bought.presented if Flag.CARD_UNKNOWN in buyer.flags else None,
-            ),
-            stamp,
+        stamp = self._store.journal.stamp()
+        entry = SaleEntry(
+            request.sale_id,
+            _mark(request, bought.presented),
+            bought.account,
+            lambda before: plan_sale(request, program, buyer, before, as_of=as_of, recorded_at=stamp.recorded_at),
+            bought.presented if Flag.CARD_UNKNOWN in flags else None,
         )
+        return bought, entry, stamp
+
+    async def _known(self, request: SaleRequest) -> SaleResult | None:
+        presented = self._recognition.card_of(request)
+        recorded = await self._store.journal.known_sale(request.sale_id, _mark(request, presented))
+        return _sale_result(recorded) if recorded is not None else None
 
     def _show_after(self, bought: Bought) -> None:
         """Show whom the sale was for, with the new balance: the point of sale may not have scanned before."""
@@ -188,3 +202,13 @@ class Counter:
         return Search(
             people=tuple(person_row(put.customer, put.identifiers, program) for put in hits.people), more=hits.more
         )
+
+
+def _mark(request: SaleRequest, presented: PresentedIdentifier | None) -> bytes:
+    return fingerprint(request, presented.id if presented is not None else None)
+
+
+def _sale_result(recorded: Recorded) -> SaleResult:
+    return (
+        recorded.answer if isinstance(recorded.answer, SaleResult) else SaleResult.model_validate_json(recorded.result)
+    )

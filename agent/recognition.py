@@ -88,18 +88,28 @@ class Recognition:
 
         return view, Shown(view, _accounts(person), again)
 
+    def card_of(self, request: SaleRequest) -> PresentedIdentifier | None:
+        """Return the card that a sale presents, or None where it presents none.
+
+        Raises:
+            NotACard: the text is none of our card numbers.
+        """
+        if request.card is None:
+            return None
+        meaning = codes.read(request.card, None, self._chain.scheme)
+        if not isinstance(meaning, CardNumber):
+            raise NotACard(meaning.kind)
+        return self.presented(Scheme.CARD, meaning.number)
+
     def buyer(self, request: SaleRequest) -> Bought:
         """Return who a sale is for.
 
         Raises:
             NotACard, ChoiceNeeded, CardMismatch, CustomerUnknown: the request does not say who it is for.
         """
-        if request.card is None:
+        presented = self.card_of(request)
+        if presented is None:
             return self._chosen(request.customer_id)
-        meaning = codes.read(request.card, None, self._chain.scheme)
-        if not isinstance(meaning, CardNumber):
-            raise NotACard(meaning.kind)
-        presented = self.presented(Scheme.CARD, meaning.number)
         found = self.found(presented)
         people = {person.customer.customer_id: person for person in found.people}
         if request.customer_id is not None and request.customer_id not in people:

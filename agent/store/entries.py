@@ -105,15 +105,9 @@ def record_sale(connection: Connection, terminal: Terminal, stamp: Stamp, entry:
     Raises:
         SaleIdReused: the id stands for another sale.
     """
-    known = connection.execute(
-        "SELECT s.fingerprint, s.result, j.subject FROM sales s JOIN journal j ON j.position = s.position"
-        " WHERE s.sale_id = ?",
-        (entry.sale_id,),
-    ).fetchone()
+    known = known_sale(connection, entry.sale_id, entry.fingerprint)
     if known is not None:
-        if known[0] != entry.fingerprint:
-            raise SaleIdReused(f"sale {entry.sale_id} was recorded with another content; give each sale its own id")
-        return Recorded(known[1], None, known[2].hex())
+        return known
     account = entry.account
     deltas = pending_of(connection, account.subjects, account.coverage).values()
     draft = entry.plan(fold(account.balance.posted, deltas))
@@ -126,6 +120,24 @@ def record_sale(connection: Connection, terminal: Terminal, stamp: Stamp, entry:
     if entry.presented is not None:
         note_presented(connection, entry.presented, milliseconds(stamp.recorded_at))
     return Recorded(result, draft.answer, draft.subject)
+
+
+def known_sale(connection: Connection, sale_id: str, fingerprint: bytes) -> Recorded | None:
+    """Return the first answer to a sale that was recorded before, or None.
+
+    Raises:
+        SaleIdReused: the id stands for another sale.
+    """
+    known = connection.execute(
+        "SELECT s.fingerprint, s.result, j.subject FROM sales s JOIN journal j ON j.position = s.position"
+        " WHERE s.sale_id = ?",
+        (sale_id,),
+    ).fetchone()
+    if known is None:
+        return None
+    if known[0] != fingerprint:
+        raise SaleIdReused(f"sale {sale_id} was recorded with another content; give each sale its own id")
+    return Recorded(known[1], None, known[2].hex())
 
 
 def record_reversal(connection: Connection, terminal: Terminal, stamp: Stamp, entry: ReversalEntry) -> Recorded:

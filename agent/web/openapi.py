@@ -70,7 +70,7 @@ def document(operations: Sequence[Operation], *, title: str, version: str, serve
 
 
 def _models(operation: Operation) -> Iterable[type[BaseModel]]:
-    return (model for model in (operation.takes, operation.gives) if model is not None)
+    return (model for model in (operation.takes, operation.gives, operation.query) if model is not None)
 
 
 def _described(operation: Operation) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _path_parameters(path: str) -> Iterable[dict[str, Any]]:
 def _query_parameters(query: type[BaseModel] | None) -> Iterable[dict[str, Any]]:
     if query is None:
         return
-    schema = query.model_json_schema()
+    schema = query.model_json_schema(ref_template=_REFERENCE)
     for name, described in schema["properties"].items():
         yield {
             "name": name,

@@ -81,7 +81,7 @@ async def till_and_pos(
     folder: Path, clock: Clock | None = None, **sections: dict[str, Any]
 ) -> AsyncIterator[tuple[Till, Pos]]:
     """A till without a hub, and a point of sale at it."""
-    of = settings(folder, **sections)
+    of = settings(folder, NO_HUB, **sections)
     enrol_by_hand(of)
     async with running(of, clock) as till, open_pos(till, of) as pos:
         yield till, pos

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
+from agent.root import Till
 from sync.contract.identifiers import Scheme
 from sync.contract.protocol import SnapshotManifest
 from tests.support import shop
-from tests.support.tills import Pos, Till, till_and_pos
+from tests.support.tills import Pos, till_and_pos
 
 
 def _sale(sale_id: str = "s-1", **changes: Any) -> dict[str, Any]:
@@ -228,8 +230,10 @@ async def test_a_page_opens_once_by_its_link_and_then_needs_cookie_and_token(tmp
 
 
 async def _open_page(pos: Pos, code: str) -> int:
-    headers = {"Origin": pos.url, "Authorization": ""}
-    async with pos.session.post(pos.url + "/api/v1/sessions", json={"code": code}, headers=headers) as answer:
+    async with (
+        aiohttp.ClientSession(headers={"Origin": pos.url}) as page,
+        page.post(pos.url + "/api/v1/sessions", json={"code": code}) as answer,
+    ):
         return answer.status
 
 
@@ -238,3 +242,15 @@ async def test_a_rotated_key_ends_the_old_one_at_once(tmp_path: Path) -> None:
         assert (await pos.post("/api/v1/pos-key", {}))[0] == 200
         status, problem = await pos.get("/api/v1/screen")
         assert (status, problem["code"]) == (401, "credential_refused")
+
+
+async def test_a_sale_credited_before_is_answered_again_whatever_became_of_its_card(tmp_path: Path) -> None:
+    one, two = shop.ref(Scheme.CARD, shop.card()), shop.ref(Scheme.CARD, shop.card(2))
+    async with till_and_pos(tmp_path) as (till, pos):
+        await _load(till, shop.put(shop.customer("c-1"), identifiers=[one]))
+        first = await pos.post("/api/v1/sales", _sale())
+        shared = shop.put(shop.customer("c-2"), identifiers=[one, two])
+        await till.store.cache.apply(shop.page(shared, position=2))
+        assert (await pos.post("/api/v1/sales", _sale("s-2")))[1]["code"] == "choice_needed"
+        assert await pos.post("/api/v1/sales", _sale()) == first
+        assert (await pos.post("/api/v1/sales", _sale(tax_minor=1)))[1]["code"] == "sale_id_reused"

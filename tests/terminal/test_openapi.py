@@ -1,0 +1,96 @@
+"""The API's description, held against the running server: same routes, and real answers that fit their schemas."""
+
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jsonschema
+from openapi_spec_validator import validate
+
+from tests.support import shop
+from tests.support.tills import Pos, till_and_pos
+
+_SALE = {
+    "sale_id": "s-1",
+    "card": shop.card(),
+    "lines": [{"quantity": "1", "net_minor": 500}],
+    "net_minor": 500,
+    "currency": "CAD",
+    "occurred_at": "2026-03-09T09:00:00Z",
+}
+_REVERSAL = {"reversal_id": "r-1", "occurred_at": "2026-03-09T09:00:00Z"}
+# operation -> path, body, status
+_CALLS: dict[str, tuple[str, Any, int]] = {
+    "scan": ("/api/v1/scans", {"text": shop.card()}, 200),
+    "creditSale": ("/api/v1/sales", _SALE, 200),
+    "reverseSale": ("/api/v1/sales/s-1/reversals", _REVERSAL, 200),
+    "searchCustomers": ("/api/v1/customers/search", {"text": "tremblay"}, 200),
+    "getCustomer": ("/api/v1/customers/c-1", None, 200),
+    "getScreen": ("/api/v1/screen", None, 200),
+    "listOutbox": ("/api/v1/outbox?after=0", None, 200),
+    "newPageLink": ("/api/v1/page-links", {}, 200),
+    "getHealth": ("/healthz", None, 200),
+    "getReadiness": ("/readyz", None, 200),
+}
+_REFUSALS: dict[str, tuple[str, Any, int]] = {
+    "scan": ("/api/v1/scans", {"texts": ""}, 422),
+    "creditSale": ("/api/v1/sales", _SALE | {"net_minor": 1}, 422),
+    "getCustomer": ("/api/v1/customers/nobody", None, 404),
+    "listOutbox": ("/api/v1/outbox?after=-1", None, 422),
+    "openSession": ("/api/v1/sessions", {"code": "used"}, 401),
+}
+
+
+async def _described(pos: Pos) -> dict[str, Any]:
+    status, document = await pos.get("/openapi.json")
+    assert status == 200
+    return document
+
+
+def _operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        operation["operationId"]: operation | {"method": method}
+        for methods in document["paths"].values()
+        for method, operation in methods.items()
+    }
+
+
+def _check(document: dict[str, Any], operation: dict[str, Any], status: int, answer: Any) -> None:
+    (content,) = operation["responses"][str(status)]["content"].values()
+    schema = content["schema"] | {"components": document["components"]}
+    jsonschema.Draft202012Validator(schema).validate(answer)
+
+
+async def test_the_description_is_valid_openapi_3_1(tmp_path: Path) -> None:
+    async with till_and_pos(tmp_path) as (_, pos):
+        document = await _described(pos)
+        assert document["openapi"].startswith("3.1")
+        validate(document)
+
+
+async def test_every_operation_answers_as_described(tmp_path: Path) -> None:
+    async with till_and_pos(tmp_path) as (till, pos):
+        await till.store.cache.apply(shop.page(shop.put(shop.whole_customer())))
+        document = await _described(pos)
+        operations = _operations(document)
+        for name, (path, body, status) in [*_CALLS.items(), *_REFUSALS.items()]:
+            answer = await (pos.get(path) if operations[name]["method"] == "get" else pos.post(path, body))
+            assert answer[0] == status, (name, answer)
+            _check(document, operations[name], *answer)
+
+
+async def test_no_operation_is_left_untried(tmp_path: Path) -> None:
+    async with till_and_pos(tmp_path) as (_, pos):
+        # Answered in other forms than JSON, or tried in test_api.py.
+        elsewhere = {"exportOutbox", "getMetrics", "getDescription", "rotateKey", "openSession"}
+        assert set(_operations(await _described(pos))) == set(_CALLS) | elsewhere
+
+
+async def test_every_operation_but_health_refuses_a_caller_without_a_credential(tmp_path: Path) -> None:
+    async with till_and_pos(tmp_path) as (_, pos), aiohttp.ClientSession() as stranger:
+        document = await _described(pos)
+        for path, methods in document["paths"].items():
+            url = pos.url + path.replace("{sale_id}", "s-1").replace("{customer_id}", "c-1")
+            for method in methods:
+                async with stranger.request(method, url, json={} if method == "post" else None) as answer:
+                    assert answer.status == (200 if path == "/healthz" else 401), path
