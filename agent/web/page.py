@@ -1,0 +1,98 @@
+"""The staff's page as static files: HTML, modules, styles and words, served from memory by an allow-list of names.
+
+None of it holds data, so a browser may open it without a credential. Its Content-Security-Policy lets it load and call
+nothing but this till, and Trusted Types forbid every sink that turns a text into markup or code: what a scanned code
+holds can only ever become text on the screen.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import NamedTuple
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from agent import texts
+from agent.web.access import Access
+
+PAGE_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+# All that the page may ask of the machine it runs on: nothing.
+PERMISSIONS_POLICY = "camera=(), microphone=(), geolocation=(), usb=(), serial=(), hid=(), payment=()"
+
+INDEX = "index.html"
+STATIC = (
+    "app.js",
+    "el.js",
+    "entry.js",
+    "icon.svg",
+    "icons.js",
+    "indicator.js",
+    "outbox.js",
+    "people.js",
+    "style.css",
+    "till.js",
+    "view.js",
+    "words.js",
+)
+
+_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json; charset=utf-8",
+    "svg": "image/svg+xml; charset=utf-8",
+}
+
+
+class PageRoute(NamedTuple):
+    """One route of the page, as the router and the guard take it."""
+
+    method: str
+    path: str
+    access: Access
+    handler: Handler
+
+
+def page_routes() -> Sequence[PageRoute]:
+    """Return the routes of the page; every file is read now, and never again."""
+    index = {INDEX: _static(INDEX)}
+    return (
+        PageRoute(hdrs.METH_GET, "/", Access.DOCUMENT, _serving(index, INDEX)),
+        PageRoute(hdrs.METH_GET, "/static/{name}", Access.DOCUMENT, _serving({name: _static(name) for name in STATIC})),
+        PageRoute(hdrs.METH_GET, "/texts/{name}", Access.DOCUMENT, _serving(_catalogues())),
+    )
+
+
+def _serving(files: Mapping[str, bytes], only: str | None = None) -> Handler:
+    """Return a handler that serves these files by the `name` in the path, or the only one there is."""
+
+    async def serve(request: web.Request) -> web.Response:
+        name = only or request.match_info["name"]
+        body = files.get(name)
+        if body is None:
+            raise web.HTTPNotFound
+        return web.Response(
+            body=body,
+            headers={
+                hdrs.CONTENT_TYPE: _TYPES[name.rpartition(".")[2]],
+                "Content-Security-Policy": PAGE_CONTENT_SECURITY_POLICY,
+                "Permissions-Policy": PERMISSIONS_POLICY,
+            },
+        )
+
+    return serve
+
+
+def _static(name: str) -> bytes:
+    return resources.files(__package__).joinpath("static", name).read_bytes()
+
+
+def _catalogues() -> Mapping[str, bytes]:
+    return {
+        f"{language}.json": json.dumps(dict(texts.load(language)), ensure_ascii=False).encode()
+        for language in texts.LANGUAGES
+    }

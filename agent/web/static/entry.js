@@ -1,0 +1,77 @@
+// The one field of the page: what is scanned or typed here is a card, or a search for somebody.
+
+import { el, put } from "./el.js";
+import { icon } from "./icons.js";
+import { say } from "./words.js";
+
+// The till takes searches of 3 to 200 characters; a longer text is a code, or nothing.
+const SEARCH_CHARS_MAX = 200;
+export const SEARCH_CHARS_MIN = 3;
+// More than any card or code; the till says "too long" from 512 on.
+const FIELD_CHARS_MAX = 600;
+// A phone number as people say it. Product codes have 8, 12, 13 or 14 digits, cards have 16 to 19.
+const PHONE_DIGITS = [7, 10, 11];
+
+// Tells whether a text can only be meant as a search. A text with many digits in a row or with the signs of a code is
+// left to the till, which names it for what it is: a bank card's magnetic stripe carries a name too.
+export function isSearch(text) {
+  if (text.length > SEARCH_CHARS_MAX || /[:;%\]]|\d{12}|^www\./i.test(text)) return false;
+  if (/[\p{L}@]/u.test(text)) return true;
+  if (/[^\d\s().+-]/.test(text)) return false;
+  return /[+()]/.test(text) || PHONE_DIGITS.includes(text.replace(/\D/g, "").length);
+}
+
+export class Entry {
+  #label = el("label", { for: "text", class: "title" });
+  #field = el("input", {
+    id: "text",
+    class: "field",
+    type: "text",
+    maxlength: FIELD_CHARS_MAX,
+    autocomplete: "off",
+    autocapitalize: "off",
+    spellcheck: "false",
+    enterkeyhint: "go",
+    "aria-describedby": "text-help",
+  });
+  #button = el("button", { type: "submit", class: "go" });
+  #help = el("p", { id: "text-help", class: "soft" });
+  #note = el("p", { class: "note", hidden: true });
+
+  // `onText` is given what was entered; where it returns false the text is put back.
+  constructor(node, onText) {
+    const form = el("form", { class: "sheet entry", autocomplete: "off" }, this.#label, this.#field, this.#button, this.#help, this.#note);
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const text = this.#field.value.trim();
+      if (text === "") return;
+      this.#field.value = "";
+      this.note(null);
+      const done = await onText(text);
+      if (!done && this.#field.value === "") this.#field.value = text;
+    });
+    node.replaceChildren(form);
+  }
+
+  // Says everything in the language of now; what is typed stays.
+  render() {
+    this.#label.textContent = say("entry.label");
+    this.#help.textContent = say("entry.help");
+    put(this.#button, say("entry.go"), el("kbd", {}, say("entry.key")));
+  }
+
+  // Puts a remark below the field, or takes it away (null).
+  note(text) {
+    this.#note.hidden = text === null;
+    this.#note.replaceChildren(...(text === null ? [] : [icon("caution"), text]));
+  }
+
+  clear() {
+    this.#field.value = "";
+    this.note(null);
+  }
+
+  focus() {
+    this.#field.focus({ preventScroll: true });
+  }
+}
