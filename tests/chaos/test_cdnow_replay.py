@@ -1,4 +1,4 @@
-"""Real purchases: 6,919 orders of 2,357 customers in 78 weeks, at two tills, with the hub stopped for whole weeks of it.
+"""Real purchases: 6,919 orders of 2,357 customers in 78 weeks, at two tills, the hub stopped for whole weeks of it.
 
 Customers are cards, dollars are sales in cents. At the end every balance, at the hub and on both tills, must equal a
 sum that was made from the file alone.

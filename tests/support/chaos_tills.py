@@ -166,7 +166,14 @@ async def import_cards(hub: HubUnderTest, folder: Path, serials: Sequence[int], 
     path = folder / "customers.csv"
     await asyncio.to_thread(path.write_text, "\n".join(lines) + "\n", encoding="utf-8")
     faults: list[Fault] = []
-    key = hub.inside.founding.identifier_key
-    desk = Desk(hub.inside.writer, SystemClock(), key, "1", faults.append, faults.append, lambda _: None)
+    desk = Desk(
+        hub.inside.writer,
+        SystemClock(),
+        hub.inside.founding.identifier_key,
+        country_code="1",
+        on_fault=faults.append,
+        on_warning=faults.append,
+        on_progress=lambda _: None,
+    )
     done = await import_customers(path, desk)
     assert (done.new, faults) == (len(serials), [])
