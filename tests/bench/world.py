@@ -122,7 +122,7 @@ class Till:
     @contextlib.asynccontextmanager
     async def process(self, *, until_ready: bool = True) -> AsyncIterator[Running]:
         """Run the till; one that is still empty may not be ready before it has its customers."""
-        is_ready = (lambda: answers(self.port, "/readyz")) if until_ready else None
+        is_ready = (lambda: self._answers("/readyz")) if until_ready else None
         async with running(("agent", "run", "--config", self.config), self._log, is_ready) as started:
             yield started
 
@@ -152,9 +152,10 @@ class Till:
 
     def knows(self, number: int) -> bool:
         """Tell whether the running till has that customer."""
-        if not self.settings.pos_key_file.exists():
-            return False
-        return answers(self.port, f"/api/v1/customers/{customer_id(number)}", self.headers)
+        return self._answers(f"/api/v1/customers/{customer_id(number)}")
+
+    def _answers(self, path: str) -> bool:
+        return self.settings.pos_key_file.exists() and answers(self.port, path, self.headers)
 
     async def load_from(self, started: Running, customers: int) -> None:
         """Wait until the running till has all customers of its hub."""
