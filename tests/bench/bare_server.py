@@ -3,7 +3,6 @@
 Run as `python -m tests.bench.bare_server PORT ANSWER`; the file holds the JSON that our own server answered.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -28,5 +27,10 @@ def application(answer: str) -> web.Application:
 
 if __name__ == "__main__":
     _, port, answer_file = sys.argv
-    text = json.dumps(json.loads(Path(answer_file).read_text(encoding="utf-8")))
-    web.run_app(application(text), host="127.0.0.1", port=int(port), access_log=None, print=None)
+    web.run_app(
+        application(Path(answer_file).read_text(encoding="utf-8")),
+        host="127.0.0.1",
+        port=int(port),
+        access_log=None,
+        print=None,
+    )
