@@ -60,8 +60,9 @@ export class OutboxPanel {
     const { fault, since, is_reachable: isReachable } = this.#hub;
     const waiting = waitingText(this.#figures);
     const empty = !waiting && toLookAt(this.#figures) === 0 && isReachable && say("outbox.empty");
-    const words = isReachable ? [waiting] : [fault && sayCode("hub.fault", fault), say("hub.since", { time: moment(since) }), waiting];
-    return [words, empty].flat().filter(Boolean).map((text) => el("p", { class: "soft" }, text));
+    const away = [fault && sayCode("hub.fault", fault), say("hub.since", { time: moment(since) })];
+    const hub = isReachable ? null : away.filter(Boolean).join(" ");
+    return [hub, waiting, empty].filter(Boolean).map((text) => el("p", { class: "soft" }, text));
   }
 
   #filters() {

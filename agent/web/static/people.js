@@ -17,12 +17,12 @@ export function choice(people, onChoose) {
 
 // Returns what a search found, which may be nobody.
 export function found({ people, more }, onChoose, onClose) {
-  const heading = people.length === 0 ? say("search.none") : sayCount("search.title", people.length);
+  const nobody = people.length === 0;
   return el(
     "div",
     { class: "people" },
-    title("search", heading),
-    people.length > 0 && el("p", { class: "soft" }, say("search.help")),
+    title("search", nobody ? say("search.none") : sayCount("search.title", people.length)),
+    el("p", { class: "soft" }, say(nobody ? "search.none.help" : "search.help")),
     list(people, onChoose),
     more && el("p", { class: "note" }, say("search.more")),
     el("button", { type: "button", class: "button", onclick: onClose }, say("search.close"), el("kbd", {}, "Esc")),

@@ -10,9 +10,13 @@ const MEANING_ICONS = {
   contact: "people",
   coupon: "coupon",
   product: "product",
+  unknown: "caution",
+  unreadable: "caution",
   url: "globe",
   wifi: "wifi",
 };
+// Somebody must act differently now, so these stand out.
+const MIND_MEANINGS = ["bank_card", "unknown", "unreadable"];
 
 const KINDS = { choice: chosen, customer, nothing: idle, other, unknown_card: unknownCard };
 
@@ -193,8 +197,8 @@ function chosen(view, onChoose) {
 }
 
 function other({ meaning }) {
-  const tone = meaning.kind === "bank_card" ? "message-mind" : "";
-  return message(MEANING_ICONS[meaning.kind] ?? "card", otherTitle(meaning), otherHelp(meaning), tone);
+  const tone = MIND_MEANINGS.includes(meaning.kind) ? "message-mind" : "message-calm";
+  return message(MEANING_ICONS[meaning.kind], otherTitle(meaning), otherHelp(meaning), tone);
 }
 
 function otherTitle(meaning) {
@@ -202,7 +206,8 @@ function otherTitle(meaning) {
 }
 
 function otherHelp(meaning) {
-  return meaning.kind === "unreadable" ? say(`unreadable.${meaning.reason}`) : say(`other.${meaning.kind}.help`, meaning);
+  if (meaning.kind === "unreadable") return say(`unreadable.${meaning.reason}`);
+  return say(`other.${meaning.kind}.help`, { ...meaning, gtin: meaning.gtin14?.replace(/^0+/, "") });
 }
 
 function idle() {

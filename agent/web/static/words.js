@@ -75,9 +75,11 @@ export function timeOfDay(moment) {
   return format({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" }, new Date(moment));
 }
 
-// Returns the date of a moment, or of a bare day such as "2026-03-09".
+// Returns the date of a moment, or of a bare day such as "2026-03-09"; the year only where it is another one.
 export function dateOf(moment) {
-  return format({ dateStyle: "medium" }, asDate(moment));
+  const date = asDate(moment);
+  const year = date.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+  return format({ day: "numeric", month: "short", year }, date);
 }
 
 // Returns the time alone for today, and the date with it for any other day.
