@@ -62,19 +62,11 @@ class CounterRoutes:
 
     def table(self) -> Sequence[Operation]:
         """Return every operation of this room."""
-        credential, post, get = Access.CREDENTIAL, hdrs.METH_POST, hdrs.METH_GET
+        return (*self._sales_table(), *self._customers_table(), *self._till_table())
+
+    def _sales_table(self) -> Sequence[Operation]:
+        credential, post = Access.CREDENTIAL, hdrs.METH_POST
         return (
-            Operation(
-                post,
-                "/api/v1/scans",
-                "scan",
-                "Show whom a scanned text leads to, or what it is.",
-                credential,
-                self.scan,
-                takes=ScanRequest,
-                gives=ViewAnswer,
-                problems=(*_BODY, *_STORAGE),
-            ),
             Operation(
                 post,
                 "/api/v1/sales",
@@ -108,6 +100,22 @@ class CounterRoutes:
                 gives=ReversalResult,
                 problems=(*_BODY, *_STORAGE, NOT_FOUND, kinds.REVERSAL_ID_REUSED, kinds.SALE_FROM_THE_FUTURE),
             ),
+        )
+
+    def _customers_table(self) -> Sequence[Operation]:
+        credential, post, get = Access.CREDENTIAL, hdrs.METH_POST, hdrs.METH_GET
+        return (
+            Operation(
+                post,
+                "/api/v1/scans",
+                "scan",
+                "Show whom a scanned text leads to, or what it is.",
+                credential,
+                self.scan,
+                takes=ScanRequest,
+                gives=ViewAnswer,
+                problems=(*_BODY, *_STORAGE),
+            ),
             Operation(
                 post,
                 "/api/v1/customers/search",
@@ -129,6 +137,11 @@ class CounterRoutes:
                 gives=CustomerView,
                 problems=(NOT_FOUND, kinds.CUSTOMER_UNKNOWN),
             ),
+        )
+
+    def _till_table(self) -> Sequence[Operation]:
+        credential, get = Access.CREDENTIAL, hdrs.METH_GET
+        return (
             Operation(
                 get,
                 "/api/v1/screen",

@@ -44,7 +44,10 @@ class SystemRoutes:
 
     def table(self) -> Sequence[Operation]:
         """Return every operation of this room."""
-        post, get = hdrs.METH_POST, hdrs.METH_GET
+        return (*self._opening_table(), *self._telling_table())
+
+    def _opening_table(self) -> Sequence[Operation]:
+        post = hdrs.METH_POST
         return (
             Operation(
                 post,
@@ -79,6 +82,11 @@ class SystemRoutes:
                 gives=Health,
                 problems=_BODY,
             ),
+        )
+
+    def _telling_table(self) -> Sequence[Operation]:
+        get = hdrs.METH_GET
+        return (
             Operation(
                 get, "/healthz", "getHealth", "Tell whether the till lives.", Access.OPEN, self.health, gives=Health
             ),

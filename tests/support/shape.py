@@ -18,7 +18,7 @@ LAYERS = (
     (
         "0 pure",
         r"sync\.contract(\..+)?",
-        r"agent\.(codes|sales|views|advice|bank_cards|check_digits)",
+        r"agent\.(codes|sales|views|advice|bank_cards|check_digits|counter_errors|version)",
         r"sync\.hub\.(accounts|batch|columns|customer_rows|posting|verdicts)",
         r"agent|sync|sync\.runtime|sync\.hub|sync\.hub\.migrations",  # packages that hold nothing themselves
     ),
@@ -40,11 +40,16 @@ LAYERS = (
         r"sync\.(hub_client|hub_line)",
         r"sync\.hub\.(books|customers|feed|feed_log|founding|head|presented|programs|terminals)",
         r"sync\.hub\.(snapshot_files|snapshots)",
-        r"agent\.(keys|store(\..+)?|migrations(\..+)?|screen|scanners(\..+)?)",
+        r"agent\.(keys|store(\..+)?|migrations(\..+)?|screen|scanners(\..+)?|till_client)",
     ),
-    ("4 flows", r"sync\.pump\..+", r"sync\.hub\.(exporting|importing|intake|reception)", r"agent\.counter"),
+    (
+        "4 flows",
+        r"sync\.pump\..+",
+        r"sync\.hub\.(exporting|importing|intake|reception)",
+        r"agent\.(counter|recognition|scan_files)",
+    ),
     ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.(guard|refusals|routes)"),
-    ("6 roots", r"(agent|sync\.hub)\.(root|__main__)", r"agent\.demo(\..+)?"),
+    ("6 roots", r"(agent|sync\.hub)\.(root|commands|__main__)", r"agent\.demo(\..+)?"),
 )
 # Rooms without a clock, a log, a file or an await: they receive `now` and ids.
 PURE = re.compile(
