@@ -37,6 +37,8 @@ from sync.runtime.clock import Clock
 
 # Nothing waits this long without being looked at, even if a notice was missed.
 IDLE_S = 60.0
+# A till whose line holds for weeks still hears the hub's time and its wish for a new credential.
+HELLO_EVERY_S = 3600.0
 # A tenth of a kB each: small enough for any way.
 IDENTIFIERS_PER_CALL = 50
 
@@ -68,6 +70,7 @@ class Pusher:
         self._ladder = Ladder(pace or Pace(), lambda seconds, error: line.pause(Direction.UPLOAD, seconds, error))
         self._most = BatchSize(EVENTS_START, BATCH_BYTES_MAX)
         self._size = self._most
+        self._hello_at_s = 0.0
         self._was_lost = False
         self._rotation_due = False
         self._errands_refused = False
@@ -82,7 +85,7 @@ class Pusher:
 
     async def _turn(self) -> bool:
         """Do the next thing that needs doing, after a hello where one is due; return False where nothing waits."""
-        epoch = self._line.epoch
+        epoch = self._line.epoch if self._clock.monotonic() < self._hello_at_s else None
         says_hello = epoch is None
         try:
             epoch = epoch or await self._hello()
@@ -91,7 +94,7 @@ class Pusher:
         except HubError as error:
             self._was_lost = self._was_lost or isinstance(error, HubUnreachable)
             if not isinstance(error, HubBusy):
-                self._line.want_hello(epoch)
+                self._line.want_hello(epoch or self._line.epoch)
             self._line.failed(Direction.UPLOAD, error)
             raise
         if says_hello or has_more:
@@ -111,6 +114,7 @@ class Pusher:
         self._size = self._size.within(self._most)
         self._rotation_due = answer.rotate_credential
         self._errands_refused = False
+        self._hello_at_s = answered_s + HELLO_EVERY_S
         # The hub read its clock about half-way between question and answer.
         hub_time = HubTime(answer.server_time, (asked_s + answered_s) / 2, self._clock.boot_id)
         self._line.greeted(answer.hub_epoch, hub_time)

@@ -30,30 +30,31 @@ class SnapshotLoader:
         Raises:
             HubError: the step failed; call again. A snapshot that the hub refuses or contradicts is begun anew.
         """
+        # Forgotten where the cache fails: then it is asked again what it has.
+        manifest, self._manifest = self._manifest, None
         try:
-            return await self._step(epoch)
+            self._manifest = await self._step(manifest, epoch)
         except HubError as error:
-            if isinstance(error, HubRefused) or error.code == WRONG_MANIFEST:
-                self._manifest = None
+            if not isinstance(error, HubRefused) and error.code != WRONG_MANIFEST:
+                self._manifest = manifest
             raise
+        return self._manifest is None
 
-    async def _step(self, epoch: str) -> bool:
-        manifest = self._manifest
+    async def _step(self, manifest: SnapshotManifest | None, epoch: str) -> SnapshotManifest | None:
+        """Return the manifest to go on with, or None where the snapshot is live."""
         if manifest is None or manifest.hub_epoch != epoch:
             manifest = believed_manifest(None, await self._hub.snapshot_manifest(epoch), epoch)
             self._loaded = await self._cache.begin_snapshot(manifest)
-            self._manifest = manifest
-        elif self._loaded < len(manifest.chunks):
+            return manifest
+        if self._loaded < len(manifest.chunks):
             await self._load_chunk(manifest, epoch)
-        elif manifest.complete:
+            return manifest
+        if manifest.complete:
             await self._cache.finish_snapshot(manifest)
-            self._manifest = None
-            return True
-        else:
-            await self._clock.sleep(MANIFEST_POLL_S)
-            seen = await self._hub.snapshot_manifest(epoch, manifest.snapshot_id)
-            self._manifest = believed_manifest(manifest, seen, epoch)
-        return False
+            return None
+        await self._clock.sleep(MANIFEST_POLL_S)
+        seen = await self._hub.snapshot_manifest(epoch, manifest.snapshot_id)
+        return believed_manifest(manifest, seen, epoch)
 
     async def _load_chunk(self, manifest: SnapshotManifest, epoch: str) -> None:
         chunk = manifest.chunks[self._loaded]

@@ -255,6 +255,28 @@ async def test_a_snapshot_that_is_gone_is_begun_anew(new_rig: Rig) -> None:
     assert len(rig.cache.points) == 5
 
 
+@pytest.mark.parametrize("failing", ["begin_snapshot", "load_chunk", "finish_snapshot"])
+async def test_a_cache_that_failed_is_asked_what_it_has_when_the_puller_is_started_again(
+    new_rig: Rig, failing: str
+) -> None:
+    rig = new_rig
+
+    async def fails(*_: object) -> None:
+        setattr(rig.cache, failing, works)
+        raise OSError("the disk is full")
+
+    works = getattr(rig.cache, failing)
+    setattr(rig.cache, failing, fails)
+    with pytest.raises(OSError, match="full"):
+        await rig.puller.run()
+    assert rig.cache.snapshots == 0
+    rig.cache.loading_id = None  # as if the file was thrown away
+    async with running(rig.puller.run()):
+        await rig.clock.settle()
+
+    assert len(rig.cache.points) == 5
+
+
 async def test_resync_takes_a_snapshot_while_the_old_cache_serves(rig: Rig) -> None:
     rig.hub.publish(CardPut(identifier=CARD, points=40))
     async with running(rig.puller.run()):

@@ -90,10 +90,17 @@ async def test_the_state_says_what_is_wrong_since_when_and_when_it_is_well_again
 async def test_an_idle_pusher_claims_no_contact(rig: PusherRig) -> None:
     start = rig.clock.now()
     async with running(rig.pusher.run()):
-        await rig.clock.advance(3600)
+        await rig.clock.advance(3500)
 
     assert rig.hub.calls == ["hello"]
     assert rig.line.state.last_contact_at == start
+
+
+async def test_a_line_that_holds_for_long_says_hello_each_hour(rig: PusherRig) -> None:
+    async with running(rig.pusher.run()):
+        await rig.clock.advance(24 * 3600)
+
+    assert 22 <= rig.hub.calls.count("hello") <= 25
 
 
 async def test_the_hubs_time_is_known_by_the_monotonic_clock(rig: PusherRig) -> None:
