@@ -6,8 +6,9 @@ What touches a running till goes through its API. What does not need one (settin
 import argparse
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -95,7 +96,7 @@ async def outbox_list(asked: argparse.Namespace) -> int:
     async with till_client(load(asked.config, Settings)) as till:
         async for row in till.outbox():
             empty = False
-            print(f"{row['recorded_at']}  {row['state']:<9} {row['type']}  {row['id']}  {row['reason_text'] or ''}")  # noqa: T201
+            print(_outbox_line(row))  # noqa: T201
     if empty:
         print("nothing waits: the hub has every event")  # noqa: T201
     return 0
@@ -134,6 +135,13 @@ async def key_rotate(asked: argparse.Namespace) -> int:
             keys.new_pos_key(settings.pos_key_file, settings.api.key_group)
     print(f"new key in {settings.pos_key_file}; give it to the point-of-sale software")  # noqa: T201
     return 0
+
+
+def _outbox_line(row: Mapping[str, Any]) -> str:
+    """Return an event as one line: when, where it is, what it did, to which sale, and why it is not through."""
+    what = f"reversal {row['reversal_id']} of" if row["reversal_id"] else "sale"
+    reason = f"  {row['reason_text']['en']}" if row["reason_text"] else ""
+    return f"{row['recorded_at']}  {row['state']:<8}  {row['points']:+d} points  {what} {row['sale_id']}{reason}"
 
 
 def _scheme(config: Path | None) -> CardScheme:

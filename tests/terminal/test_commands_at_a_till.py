@@ -1,0 +1,70 @@
+"""The commands that go through a running till's API, started as their user starts them."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from agent.root import running
+from tests.support import shop
+from tests.support.tills import Pos, enrol_by_hand, open_pos, settings
+
+_ROOT = Path(__file__).parents[2]
+
+
+async def _agent(config: Path, *arguments: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "agent",
+        *arguments,
+        "--config",
+        str(config),
+        cwd=_ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def _sell(pos: Pos, sale_id: str) -> None:
+    sale = {
+        "sale_id": sale_id,
+        "card": shop.card(),
+        "lines": [{"quantity": "1", "net_minor": 1000}],
+        "net_minor": 1000,
+        "currency": "CAD",
+        "occurred_at": "2026-03-09T09:00:00Z",
+    }
+    assert (await pos.post("/api/v1/sales", sale))[0] == 200
+
+
+async def test_the_outbox_is_listed_and_exported_from_a_running_till(tmp_path: Path) -> None:
+    of = settings(tmp_path)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[hub]\nurl = "{of.hub.url}"\n[till]\nstate = "{of.till.state}"\n[api]\nport = {of.api.port}\n',
+        encoding="utf-8",
+    )
+    enrol_by_hand(of)
+    async with running(of) as till, open_pos(till, of) as pos:
+        assert await _agent(config, "outbox", "list") == (0, "nothing waits: the hub has every event\n", "")
+        await _sell(pos, "s-1")
+        await pos.post("/api/v1/sales/s-1/reversals", {"reversal_id": "r-1", "occurred_at": "2026-03-09T09:00:00Z"})
+        code, out, err = await _agent(config, "outbox", "list")
+        assert (code, err) == (0, "")
+        sale, reversal = out.splitlines()
+        assert sale.endswith("waiting   +10 points  sale s-1")
+        assert reversal.endswith("waiting   -10 points  reversal r-1 of s-1")
+        code, out, err = await _agent(config, "outbox", "export")
+        assert [json.loads(line)["seq"] for line in out.splitlines()] == [1, 2]
+        code, out, err = await _agent(config, "outbox", "export", "-o", str(tmp_path / "events.ndjson"))
+        assert (tmp_path / "events.ndjson").read_text(encoding="utf-8").count("\n") == 2
+        code, out, err = await _agent(config, "open")
+        assert out.startswith(f"http://127.0.0.1:{of.api.port}/#")
+        assert (await _agent(config, "key", "rotate"))[0] == 0
+        assert (await pos.get("/api/v1/screen"))[0] == 401
+        assert (await _agent(config, "outbox", "list"))[0] == 0
+        code, out, err = await _agent(config, "run")
+        assert (code, "in use" in err, err.count("\n")) == (1, True, 1)
