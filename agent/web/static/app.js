@@ -134,6 +134,7 @@ class Page {
     if (this.#state) this.#state = { ...this.#state, view: NOTHING };
     this.#entry.clear();
     this.#render();
+    announce(null);
   }
 
   #choose(language) {
