@@ -21,7 +21,7 @@ from tqdm import tqdm
 from sync.contract.customers import Code
 from sync.hub.columns import COLUMNS
 from sync.hub.config import DEFAULT_PROGRAM, HubConfig
-from sync.hub.exporting import Format, export_customers
+from sync.hub.exporting import Format, export_customers, export_events
 from sync.hub.founding import database_file
 from sync.hub.importing import Desk, Fault, ImportFileError, import_customers
 from sync.hub.programs import ProgramFileError, read_program
@@ -132,6 +132,13 @@ async def _export(options: argparse.Namespace, config: HubConfig) -> int:
     return DONE
 
 
+async def _events(_: argparse.Namespace, config: HubConfig) -> int:
+    async with desk(config), open_reader(database_file(config.hub.state)) as reader:
+        number = await reader.read(lambda connection: export_events(connection, sys.stdout))
+    print(f"{number} events", file=sys.stderr)
+    return DONE
+
+
 async def _invite(options: argparse.Namespace, config: HubConfig) -> int:
     async with desk(config) as (writer, _):
         code = await make_invitation(writer, SystemClock(), Place(options.store, options.name))
@@ -198,6 +205,8 @@ def _parser() -> argparse.ArgumentParser:
     exporting = _add(commands, "export", _export, "write all customers to a file that import reads back")
     exporting.add_argument("file", metavar="FILE", help="a .csv or .ndjson file, or - for NDJSON on stdout")
     exporting.add_argument("--format", choices=["ndjson", "csv"], help="whatever the file is called")
+
+    _add(commands, "events", _events, "print the ledger's events with what became of each, as NDJSON")
 
     terminals = commands.add_parser("terminals", help="the tills").add_subparsers(required=True, metavar="COMMAND")
     inviting = _add(terminals, "invite", _invite, "print a one-time code that makes a till of a store")

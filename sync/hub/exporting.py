@@ -1,12 +1,14 @@
-"""Exporting customers: all of them as of one moment, in a form that an import reads back as the same.
+"""Exporting what the hub holds as of one moment: its customers, or the events of its ledger.
 
-The balance of the moment becomes the opening balance of whoever imports the file. Points that wait on cards which lead
-to nobody are no customer's, and are not in it.
+Customers go out in a form that an import reads back as the same: the balance of the moment becomes the opening balance
+of whoever imports the file. Points that wait on cards which lead to nobody are no customer's, and are not in it.
+Events go out with what became of them, so that anybody can add up the ledger; they hold no personal data.
 """
 
 import csv
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 from sync.hub.columns import NAMES, to_cells
@@ -29,6 +31,30 @@ def export_customers(connection: Connection, out: TextIO, form: Format) -> int:
         if form == "csv":
             table.writerow(to_cells(fields))
         else:
+            out.write(json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n")
+    return number
+
+
+def export_events(connection: Connection, out: TextIO) -> int:
+    """Write every event the hub received as NDJSON, in the order of its streams, and return how many."""
+    cursor = connection.execute(
+        "SELECT streams.terminal_id, streams.inc, seq, outcome, reason, points, received_ms, raw FROM events "
+        "JOIN streams ON streams.stream = events.stream ORDER BY events.number"
+    )
+    number = 0
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        for terminal_id, inc, seq, outcome, reason, points, received_ms, raw in rows:
+            number += 1
+            fields = {
+                "terminal_id": terminal_id,
+                "inc": inc,
+                "seq": seq,
+                "outcome": outcome,
+                "reason": reason,
+                "points": points,
+                "received_at": datetime.fromtimestamp(received_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+                "event": json.loads(raw),
+            }
             out.write(json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n")
     return number
 

@@ -100,7 +100,7 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
         metrics.gauge_of("hub_feed_head", "The newest position of the feed.", lambda: float(head.pos))
         if replayed := await services.intake.replay_parked():
             _log.info("parked events understood now: count=%d", replayed)
-        async with _loops(services, config), _served(services, config, tls) as url:
+        async with _served(services, config, tls) as url, _loops(services, config):
             _log.info("hub is ready: name=%s url=%s epoch=%s", config.hub.name, url, founding.epoch)
             yield Hub(url, founding, program, writer, reader, clock, metrics)
 
@@ -200,16 +200,21 @@ async def _loops(services: Services, config: HubConfig) -> AsyncIterator[None]:
             await services.clock.sleep(PRUNE_EVERY_S)
 
     loops = {"head": services.head.run, "snapshots": services.snapshots.run, "prune": prune_log}
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(supervise(name, run, clock=services.clock, board=services.board))
-            for name, run in loops.items()
-        ]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(supervise(name, run, clock=services.clock, board=services.board))
+                for name, run in loops.items()
+            ]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+    except BaseExceptionGroup as several:
+        if len(several.exceptions) == 1:  # what the block itself raised, wrapped by the group
+            raise several.exceptions[0] from several.exceptions[0].__cause__
+        raise
 
 
 @contextlib.asynccontextmanager
