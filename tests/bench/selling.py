@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 from agent.counter import Counter
-from agent.recognition import Chain
+from agent.recognition import Chain, HubWord
 from agent.sales import SaleRequest
 from agent.screen import Screen
 from agent.store import Store
@@ -59,7 +59,7 @@ async def open_counter(till: Till) -> AsyncIterator[tuple[Counter, Store]]:
     with till.put_back():
         async with till.open_store() as store:
             screen = Screen(clock, demo=False, language="en")
-            yield Counter(store, screen, chain, clock, lambda: None), store
+            yield Counter(store, screen, chain, clock, HubWord()), store
 
 
 async def sell_one_by_one(counter: Counter, sales: Sequence[SaleRequest]) -> None:

@@ -120,10 +120,9 @@ class Till:
         await finished(("agent", "enrol", code, "--config", self.config), self._log)
 
     @contextlib.asynccontextmanager
-    async def process(self, *, until_ready: bool = True) -> AsyncIterator[Running]:
-        """Run the till; one that is still empty may not be ready before it has its customers."""
-        is_ready = (lambda: self._answers("/readyz")) if until_ready else None
-        async with running(("agent", "run", "--config", self.config), self._log, is_ready) as started:
+    async def process(self) -> AsyncIterator[Running]:
+        arguments = ("agent", "run", "--config", self.config)
+        async with running(arguments, self._log, lambda: self._answers("/readyz")) as started:
             yield started
 
     @contextlib.asynccontextmanager
@@ -156,10 +155,6 @@ class Till:
 
     def _answers(self, path: str) -> bool:
         return self.settings.pos_key_file.exists() and answers(self.port, path, self.headers)
-
-    async def load_from(self, started: Running, customers: int) -> None:
-        """Wait until the running till has all customers of its hub."""
-        await started.until(lambda: self.knows(customers), LOAD_S_MAX, look_s=_LOOK_S)
 
 
 class World:
@@ -199,13 +194,20 @@ class World:
         """Return the till that holds all customers; its process is not running."""
         hub = await self.hub()
         if not self._is_made("till"):
-            async with hub.process():
-                till = await self.new_till(hub, "till")
-                self.say(f"loading {self.size:,} customers into a till")
-                async with till.process(until_ready=False) as started:
-                    await till.load_from(started, self.size)
-            self._made("till")
+            async with hub.process() as hub_process:
+                till, figures = await self.loaded_till(hub, "till")
+                figures["hub_peak_rss_mb"] = hub_process.peak_rss_mb
+            figures["cache_mb"] = sum(path.stat().st_size for path in till.state.glob("cache-*")) / 1_000_000
+            self._made("till", **figures)
         return Till(self.folder / "till", hub.port)
+
+    async def loaded_till(self, hub: Hub, name: str) -> tuple[Till, dict[str, float]]:
+        """Return a new till that has loaded all customers of the running hub, and what that cost."""
+        till = await self.new_till(hub, name)
+        self.say(f"loading {self.size:,} customers into an empty till")
+        async with till.process() as started:
+            seconds = await started.until(lambda: till.knows(self.size), LOAD_S_MAX, look_s=_LOOK_S)
+            return till, {"load_s": seconds, "peak_rss_mb": started.peak_rss_mb}
 
     async def plain(self) -> Path:
         """Return the plain SQLite file with the rows of the till's cache."""
