@@ -5,14 +5,13 @@ itself.
 """
 
 import logging
-from collections.abc import Callable
 from datetime import datetime
 
 from agent import codes
 from agent.advice import person_row
 from agent.codes import CardNumber, Email, Name, Phone
 from agent.counter_errors import CounterError, CurrencyRefused, NoProgram, SaleFromTheFuture
-from agent.recognition import Bought, Chain, Recognition
+from agent.recognition import Bought, Chain, HubWord, Recognition
 from agent.sales import (
     Buyer,
     ReversalRequest,
@@ -48,20 +47,15 @@ class Search(Value):
 
 
 class Counter:
-    """The flows of one till.
+    """The flows of one till."""
 
-    `hub_now` tells the hub's time as far as it is known in this boot of the machine, else None.
-    """
-
-    def __init__(
-        self, store: Store, screen: Screen, chain: Chain, clock: Clock, hub_now: Callable[[], datetime | None]
-    ) -> None:
+    def __init__(self, store: Store, screen: Screen, chain: Chain, clock: Clock, hub: HubWord) -> None:
         self._store = store
         self._screen = screen
         self._chain = chain
         self._clock = clock
-        self._hub_now = hub_now
-        self._recognition = Recognition(store, chain, clock)
+        self._hub = hub
+        self._recognition = Recognition(store, chain, clock, hub)
 
     async def scan(self, text: str, symbology: str | None = None) -> View:
         """Show who or what a scanned or typed text is, and return what is shown."""
@@ -156,7 +150,7 @@ class Counter:
         return program
 
     def _time_flags(self, occurred_at: datetime) -> tuple[Flag, ...]:
-        timing = judge_time(occurred_at, self._clock.now(), self._hub_now())
+        timing = judge_time(occurred_at, self._clock.now(), self._hub.now())
         if timing is Timing.FROM_THE_FUTURE:
             raise SaleFromTheFuture
         return (Flag.TIME_UNTRUSTED,) if timing is Timing.UNTRUSTED else ()
@@ -166,7 +160,7 @@ class Counter:
         bought = self._recognition.buyer(request)
         flags = (*bought.buyer.flags, *self._time_flags(request.occurred_at))
         buyer = Buyer(bought.buyer.subject, bought.buyer.customer_id, flags)
-        as_of = bought.account.as_of
+        as_of = self._recognition.as_of(bought.account)
         stamp = self._store.journal.stamp()
         entry = SaleEntry(
             request.sale_id,

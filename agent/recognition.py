@@ -3,8 +3,9 @@
 An identifier that leads to several customers is a choice for a person; nothing here guesses.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from agent import codes
@@ -33,6 +34,18 @@ class Chain:
     country_code: str
 
 
+def _unknown() -> datetime | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class HubWord:
+    """What the hub says of time: its time now, and as of when the balances here are all it had. None: not known."""
+
+    now: Callable[[], datetime | None] = _unknown
+    current_as_of: Callable[[], datetime | None] = _unknown
+
+
 @dataclass(frozen=True, slots=True)
 class Bought:
     """Who a sale is for: the buyer, the account it counts to, and the card that was presented, if one was."""
@@ -45,10 +58,11 @@ class Bought:
 class Recognition:
     """Recognises customers for one till."""
 
-    def __init__(self, store: Store, chain: Chain, clock: Clock) -> None:
+    def __init__(self, store: Store, chain: Chain, clock: Clock, hub: HubWord) -> None:
         self._store = store
         self._chain = chain
         self._clock = clock
+        self._hub = hub
 
     def presented(self, scheme: Scheme, value: str) -> PresentedIdentifier:
         """Return an identifier as it travels to the hub, if it leads to nobody here."""
@@ -128,6 +142,11 @@ class Recognition:
         found = self._store.customers.by_identifier(identifier)
         return frozenset({identifier}).union(*(_accounts(person) for person in found.people))
 
+    def as_of(self, account: Account) -> datetime | None:
+        """Return as of when a balance is true: a quiet hub that was asked a moment ago makes an old figure new."""
+        moments = [moment for moment in (account.as_of, self._hub.current_as_of()) if moment is not None]
+        return max(moments) if account.as_of is not None else None
+
     def _chosen(self, customer_id: str | None) -> Bought:
         person = self._store.customers.by_id(customer_id) if customer_id is not None else None
         if person is None:
@@ -158,7 +177,7 @@ class Recognition:
             return ChoiceView(people=tuple(person_row(who.customer, who.identifiers, program) for who in found.people))
         return UnknownCardView(
             hint=hint(presented.identifier.scheme, presented.identifier.value),
-            balance=balance_shown(found.card.balance, found.card.as_of, self._clock.now()),
+            balance=balance_shown(found.card.balance, self.as_of(found.card), self._clock.now()),
             points_max=program.unknown_card_points_max if program else 0,
             asked=_ASKED[found.asked],
         )
@@ -167,7 +186,7 @@ class Recognition:
         now = self._clock.now()
         account = person.account
         program = self._store.cache.program
-        return advise(person.customer, account.balance, account.as_of, program, now, now.astimezone().date())
+        return advise(person.customer, account.balance, self.as_of(account), program, now, now.astimezone().date())
 
 
 _ASKED: Mapping[Asked, Literal["waiting", "known", "unknown"]] = {

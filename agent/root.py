@@ -17,7 +17,7 @@ from agent import keys
 from agent.config import Settings
 from agent.counter import Counter
 from agent.imaging.decoder import Decoder
-from agent.recognition import Chain
+from agent.recognition import Chain, HubWord
 from agent.scan_files import one_code
 from agent.scanners.folder import FolderScanner
 from agent.screen import HubShown, Screen
@@ -86,7 +86,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         board = Board(metrics)
         screen = Screen(clock, demo=settings.till.demo, language=settings.till.language)
         line = Line(clock, lambda state: screen.put_hub(_hub_shown(state)))
-        counter = Counter(store, screen, _chain(settings, enrolment.now), clock, lambda: _hub_now(line, clock))
+        counter = Counter(store, screen, _chain(settings, enrolment.now), clock, _hub_word(line, clock))
         session = await stack.enter_async_context(open_session(settings.hub.ca_file))
         hub = HubClient(session, settings.hub.url, enrolment.now.answer.terminal_id, enrolment.credential)
         decoder = await stack.enter_async_context(Decoder())
@@ -190,9 +190,12 @@ def _chain(settings: Settings, enrolment: keys.Enrolment) -> Chain:
     return Chain(enrolment.identifier_key, settings.cards.scheme(), settings.cards.country_code)
 
 
-def _hub_now(line: Line, clock: Clock) -> datetime | None:
-    hub_time = line.state.hub_time
-    return hub_time.now(clock) if hub_time is not None else None
+def _hub_word(line: Line, clock: Clock) -> HubWord:
+    def now() -> datetime | None:
+        hub_time = line.state.hub_time
+        return hub_time.now(clock) if hub_time is not None else None
+
+    return HubWord(now, lambda: line.state.current_as_of)
 
 
 def _hub_shown(state: HubState) -> HubShown:

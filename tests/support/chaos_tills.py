@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.codes import CardScheme, make_card_number
 from agent.counter import Counter
-from agent.recognition import Chain
+from agent.recognition import Chain, HubWord
 from agent.sales import ReversalRequest, SaleRequest
 from agent.screen import Screen
 from agent.store import Store, open_store
@@ -136,7 +136,7 @@ async def chaos_till(
         hub = ShortPolls(session, url, enrolment.terminal_id, lambda: enrolment.credential, FAST)
         screen = Screen(clock, demo=False, language="en")
         chain = Chain(bytes.fromhex(enrolment.identifier_key), CardScheme(), "1")
-        counter = Counter(store, screen, chain, clock, lambda: None)
+        counter = Counter(store, screen, chain, clock, HubWord())
         till = ChaosTill(enrolment, store, counter, clock, line)
         terminal = Terminal("0.1.0", store.cache.cursor, _keep_nothing)
         puller = Puller(store.cache, hub, line, lambda _: till.observe(), clock)

@@ -10,10 +10,10 @@ import pytest
 from agent.codes import DEFAULT_SCHEME
 from agent.counter import Counter
 from agent.counter_errors import CardMismatch, ChoiceNeeded, CurrencyRefused, NoProgram, SaleFromTheFuture
-from agent.recognition import Chain
+from agent.recognition import Chain, HubWord
 from agent.screen import Screen
 from agent.store import Store
-from agent.views import CustomerView, NothingView, UnknownCardView
+from agent.views import CustomerView, Freshness, NothingView, UnknownCardView
 from sync.contract.customers import Caution, CautionKind
 from sync.contract.events import Flag
 from sync.contract.identifiers import Scheme
@@ -32,8 +32,10 @@ class Till:
         self.store = store
         self.clock = clock
         self.hub_now: datetime | None = None
+        self.current_as_of: datetime | None = None
         self.screen = Screen(clock, demo=False, language="en")
-        self.counter = Counter(store, self.screen, _CHAIN, clock, lambda: self.hub_now)
+        hub = HubWord(lambda: self.hub_now, lambda: self.current_as_of)
+        self.counter = Counter(store, self.screen, _CHAIN, clock, hub)
 
 
 @asynccontextmanager
@@ -139,6 +141,19 @@ async def test_a_sale_shows_whom_it_was_for_with_the_new_balance(tmp_path: Path)
         view = till.screen.state.view
         assert isinstance(view, CustomerView)
         assert (view.balance.posted, view.balance.pending) == (100, 15)
+
+
+async def test_a_quiet_hub_that_was_just_asked_makes_an_old_figure_true_today(tmp_path: Path) -> None:
+    async with _till(tmp_path) as till:
+        till.current_as_of = shop.MORNING + timedelta(hours=5)
+        await till.clock.advance(5 * 3600)
+        view = await till.counter.scan(shop.card())
+        assert isinstance(view, UnknownCardView)
+        assert view.balance.as_of is None  # nothing was ever loaded here, whatever the hub says
+        await till.store.cache.apply(shop.page(shop.put()))
+        view = await till.counter.scan(shop.card())
+        assert isinstance(view, CustomerView)
+        assert (view.balance.as_of, view.balance.freshness) == (till.current_as_of, Freshness.FRESH)
 
 
 async def test_a_view_is_read_again_after_a_change_and_gone_after_an_erasure(tmp_path: Path) -> None:
