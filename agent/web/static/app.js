@@ -16,6 +16,8 @@ const CUSTOMER_SHOWN_MS = 60_000;
 const WONDER_MS = 1_000;
 // The age of what waits grows by itself.
 const AGE_EVERY_MS = 15_000;
+// A till that stops while the page opens is back within seconds.
+const WORDS_AGAIN_MS = 1_000;
 const NOTHING = { kind: "nothing" };
 
 const part = (id) => document.getElementById(id);
@@ -173,6 +175,6 @@ function announce(text) {
 // The code opens the page once; it leaves the address bar at once, so that nobody reads or copies it.
 const code = location.hash.slice(1);
 history.replaceState(null, "", "/");
-await loadWords();
+while (!(await loadWords())) await new Promise((done) => setTimeout(done, WORDS_AGAIN_MS));
 speak(languages()[0]);
 new Page().open(code);
