@@ -178,6 +178,15 @@ class _Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    def log_exception(self, *args: object, **named: object) -> None:  # noqa: ARG002 - aiohttp's words and traceback
+        """Say in one line that a connection ended by a fault.
+
+        A body that cannot be unpacked ends here after its refusal was sent: a sender must not fill the log with
+        tracebacks.
+        """
+        error = named.get("exc_info")
+        _log.warning("connection closed by a fault: cause=%s", type(error).__name__ if error else "none")
+
 
 def _listen(host: str, port: int, *, is_tls: bool) -> socket.socket:
     try:

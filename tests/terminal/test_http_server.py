@@ -179,6 +179,20 @@ async def test_malformed_request_is_logged_without_its_bytes(caplog: pytest.LogC
     assert CANARY not in caplog.text
 
 
+async def test_a_body_that_cannot_be_unpacked_fills_no_log_with_tracebacks(caplog: pytest.LogCaptureFixture) -> None:
+    body = b"no gzip at all, and quite long" * 100
+    request = (
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Type: application/json\r\n"
+        b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+    )
+    with caplog.at_level(logging.INFO):
+        async with door() as at:
+            status, _, _ = await raw(at, request)
+    assert status == 400
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+    assert "Traceback" not in caplog.text
+
+
 async def test_websocket_handshake_has_the_headers_too() -> None:
     async with (
         door() as at,
