@@ -4,7 +4,7 @@ The till's file is looked at before the cache is: a local event that leaves the 
 before, so a read may see it in both, where coverage takes it out once, and never in neither.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -80,15 +80,6 @@ class Customers:
         self._near = near
         self._reader = reader
         self._coverage: tuple[str | None, Mapping[str, int]] = (None, {})
-        self._current_as_of: Callable[[], datetime | None] = _unknown
-
-    def follow(self, current_as_of: Callable[[], datetime | None]) -> None:
-        """Ask from now on when the feed last had nothing new, by the hub's clock.
-
-        Every balance here is the hub's as of then, though no row was written. It is forgotten with the process; the
-        files remember the last page that changed something.
-        """
-        self._current_as_of = current_as_of
 
     def by_identifier(self, identifier: str) -> Found:
         """Return what an identifier id leads to."""
@@ -126,7 +117,7 @@ class Customers:
         coverage = self._coverage_at(connection, cursor)
         pending = pending_of(connection, (identifier,), coverage) if has_pending else {}
         balance = Balance(waiting[0] if waiting else 0, sum(pending.values()))
-        card = Account(balance, (identifier,), coverage, self._as_of(as_of))
+        card = Account(balance, (identifier,), coverage, _when(as_of))
         return Found(identifier, people, card, Asked(asked[0]) if asked else Asked.NOT_YET)
 
     def _person(self, connection: Connection, row: Row) -> Person:
@@ -143,12 +134,7 @@ class Customers:
                 subjects = tuple(subject for subject in subjects if subject not in shared)
                 pending = {subject: points for subject, points in pending.items() if subject not in shared}
         balance = Balance(points, sum(pending.values()))
-        return Person(put.customer, put.identifiers, Account(balance, subjects, coverage, self._as_of(as_of)))
-
-    def _as_of(self, written: int | None) -> datetime | None:
-        if written is None:
-            return None
-        return max(moment(written), self._current_as_of() or moment(written))
+        return Person(put.customer, put.identifiers, Account(balance, subjects, coverage, _when(as_of)))
 
     def _coverage_at(self, connection: Connection, cursor: str | None) -> Mapping[str, int]:
         """Return the coverage that belongs to the rows being read; it changes with the cursor only."""
@@ -183,5 +169,5 @@ def _search(connection: Connection, words: list[str]) -> Hits:
     return Hits(people, more=len(found) > SEARCH_ROWS_MAX)
 
 
-def _unknown() -> None:
-    return None
+def _when(as_of: int | None) -> datetime | None:
+    return moment(as_of) if as_of is not None else None

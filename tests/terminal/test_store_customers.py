@@ -173,15 +173,6 @@ async def test_the_newest_program_is_in_force_after_a_restart_too(tmp_path: Path
         assert store.cache.program == shop.program(3)
 
 
-async def test_a_balance_is_as_of_the_last_time_the_feed_had_nothing_new(store: Store) -> None:
-    await store.cache.apply(shop.page(shop.put(ANNA, 10, [CARD_1])))
-    later = shop.MORNING + timedelta(hours=3)
-    store.customers.follow(lambda: later)
-
-    (person,) = store.customers.by_identifier(CARD_1.id).people
-    assert person.account.as_of == later
-
-
 PEOPLE = {
     "zoe": ("Zoé", "Lebœuf-Côté", None, date(2026, 3, 1)),
     "jean": ("Jean-François", "D'Amours", None, date(2026, 2, 1)),
