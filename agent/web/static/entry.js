@@ -40,7 +40,8 @@ export class Entry {
 
   // `onText` is given what was entered; where it returns false the text is put back.
   constructor(node, onText) {
-    const form = el("form", { class: "sheet entry", autocomplete: "off" }, this.#label, this.#field, this.#button, this.#help, this.#note);
+    const parts = [this.#label, this.#field, this.#button, this.#help, this.#note];
+    const form = el("form", { class: "sheet entry", autocomplete: "off" }, parts);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const text = this.#field.value.trim();

@@ -25,11 +25,12 @@ export function waitingText(outbox) {
 export function indicator(state, link, onLook) {
   const { tone, iconName, words } = told(state, link);
   const spans = words.filter(Boolean).map((word) => el("span", {}, word));
+  const spoken = el("span", { class: "pill-words" }, spans);
   const count = state && link === "live" ? toLookAt(state.outbox) : 0;
+  const look = { type: "button", class: "badge", onclick: onLook };
   return [
-    el("p", { class: `pill pill-${tone}`, "data-tone": tone }, icon(iconName), el("span", { class: "pill-words" }, spans)),
-    count > 0 &&
-      el("button", { type: "button", class: "badge", onclick: onLook }, icon("eye"), sayCount("outbox.attention", count)),
+    el("p", { class: `pill pill-${tone}`, "data-tone": tone }, icon(iconName), spoken),
+    count > 0 && el("button", look, icon("eye"), sayCount("outbox.attention", count)),
   ];
 }
 

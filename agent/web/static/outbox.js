@@ -68,12 +68,11 @@ export class OutboxPanel {
   #filters() {
     const states = ["rejected", "parked", "withheld"].filter((state) => this.#figures[state] > 0);
     if (states.length === 0) return null;
-    const button = (state, words) =>
-      el(
-        "button",
-        { type: "button", class: "filter", "aria-pressed": String(this.#filter === state), onclick: () => this.#select(state) },
-        words,
-      );
+    const button = (state, words) => {
+      const onclick = () => this.#select(state);
+      const pressed = String(this.#filter === state);
+      return el("button", { type: "button", class: "filter", "aria-pressed": pressed, onclick }, words);
+    };
     return el(
       "div",
       { class: "filters", role: "group", "aria-label": say("outbox.filter") },
@@ -83,12 +82,15 @@ export class OutboxPanel {
   }
 
   #list() {
-    return el("ul", { class: "rows" }, this.#rows.map((row) => el("li", { class: `row row-${row.state}` }, rowParts(row))));
+    const rows = this.#rows.map((row) => el("li", { class: `row row-${row.state}` }, rowParts(row)));
+    return el("ul", { class: "rows" }, rows);
   }
 
   #more() {
     if (!this.#hasMore) return null;
-    if (this.#limit >= ROWS_MAX) return el("p", { class: "soft" }, say("outbox.rest", { command: "loyalty-agent outbox list" }));
+    if (this.#limit >= ROWS_MAX) {
+      return el("p", { class: "soft" }, say("outbox.rest", { command: "loyalty-agent outbox list" }));
+    }
     const onclick = () => {
       this.#limit = ROWS_MAX;
       this.#read();

@@ -76,13 +76,13 @@ function about(view) {
 
 // The posted points are the hub's word, the pending ones are ours: two figures, never mixed into one.
 function points(balance) {
-  const pending = balance.pending !== 0 && el("p", { class: "pending" }, say("points.pending", { points: signed(balance.pending) }));
+  const pending = say("points.pending", { points: signed(balance.pending) });
   return el(
     "div",
     { class: "points" },
     el("p", { class: "figure" }, number(balance.posted)),
     el("p", { class: "unit" }, sayCount("points.unit", balance.posted)),
-    pending,
+    balance.pending !== 0 && el("p", { class: "pending" }, pending),
     asOf(balance),
   );
 }
@@ -100,7 +100,8 @@ function balanceTime(at) {
 
 function progress({ balance, next_reward: next, reached_reward: reached }) {
   if (!next && !reached) return null;
-  const reachedText = reached && el("p", { class: "reached" }, icon("gift"), say("reward.reached", { reward: told(reached.text) }));
+  const reachedText =
+    reached && el("p", { class: "reached" }, icon("gift"), say("reward.reached", { reward: told(reached.text) }));
   if (!next) return el("div", { class: "progress" }, reachedText);
   const nextText = say("reward.next", { reward: told(next.text), points: number(next.points) });
   const missing = sayCount("reward.missing", next.missing);
@@ -130,7 +131,8 @@ function bar(balance, whole, label) {
 function usual(preferences) {
   if (!preferences || preferences.length === 0) return null;
   const [first, ...rest] = preferences.map((preference) => told(preference.text));
-  return panel("usual", "cup", say("customer.usual"), el("p", { class: "strong" }, first), rest.map((text) => soft(say("customer.also", { text }))));
+  const others = rest.map((text) => soft(say("customer.also", { text })));
+  return panel("usual", "cup", say("customer.usual"), el("p", { class: "strong" }, first), others);
 }
 
 // The sentence stands in the language of the page, and below it in the customer's own, to be said as it is.
@@ -161,7 +163,8 @@ function caution(mind) {
 }
 
 function panel(tone, iconName, label, ...kids) {
-  return el("section", { class: `panel ${tone}` }, icon(iconName), el("div", {}, el("h2", { class: "label" }, label), kids));
+  const words = el("div", {}, el("h2", { class: "label" }, label), kids);
+  return el("section", { class: `panel ${tone}` }, icon(iconName), words);
 }
 
 function soft(text) {
@@ -215,5 +218,6 @@ function idle() {
 }
 
 function message(iconName, title, help, tone = "") {
-  return el("div", { class: `message ${tone}` }, icon(iconName), el("h1", { class: "headline" }, title), el("p", { class: "soft" }, help));
+  const headline = el("h1", { class: "headline" }, title);
+  return el("div", { class: `message ${tone}` }, icon(iconName), headline, soft(help));
 }
