@@ -17,11 +17,10 @@ _WORD = re.compile(r"[^\W_]+")
 
 def fold(text: str) -> list[str]:
     """Return the words of a text in lower case and without accents: "D'Amours-Côté" is d, amours, cote."""
-    text = text.lower()
     if not text.isascii():
-        text = unicodedata.normalize("NFKD", text.translate(_SPELT_OUT))
+        text = unicodedata.normalize("NFKD", text).lower().translate(_SPELT_OUT)
         text = "".join(char for char in text if not unicodedata.combining(char))
-    return _WORD.findall(text)
+    return _WORD.findall(text.lower())
 
 
 def exact_query(words: list[str]) -> str:
