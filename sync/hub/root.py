@@ -33,7 +33,7 @@ from sync.runtime.state_lock import AlreadyRunning, hold, private_folder, write_
 from sync.runtime.supervise import Board, supervise
 
 LOCK_NAME = "hub.lock"
-PRUNE_EVERY_S = 3600.0
+TIDY_EVERY_S = 3600.0
 
 _log = logging.getLogger(__name__)
 
@@ -193,13 +193,14 @@ def _admin_key(state: Path) -> str:
 
 @contextlib.asynccontextmanager
 async def _loops(services: Services, config: HubConfig) -> AsyncIterator[None]:
-    async def prune_log() -> None:
+    async def tidy() -> None:
         while True:
             while await services.writer.write(lambda connection: prune(connection, config.hub.feed_rows_kept)):
                 pass
-            await services.clock.sleep(PRUNE_EVERY_S)
+            services.snapshots.drop_old()
+            await services.clock.sleep(TIDY_EVERY_S)
 
-    loops = {"head": services.head.run, "snapshots": services.snapshots.run, "prune": prune_log}
+    loops = {"head": services.head.run, "snapshots": services.snapshots.run, "tidy": tidy}
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [

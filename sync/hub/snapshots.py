@@ -31,6 +31,8 @@ from sync.runtime.sqlite_file import Connection
 FRESH = timedelta(hours=1)
 # Complete ones that stay: the newest, and the one before for terminals that are in the middle of it.
 KEPT = 2
+# After a day no till is in the middle of one, and profiles do not lie about in files that nobody asks for.
+KEPT_FOR = timedelta(hours=24)
 # A small shop's snapshot is made at once; then the first answer is already the whole manifest.
 SOON_S = 1.0
 
@@ -103,6 +105,15 @@ class Snapshots:
         except FileNotFoundError:
             raise SnapshotUnknown from None
 
+    def drop_old(self) -> None:
+        """Delete what no till will ask for any more."""
+        now = self._clock.now()
+        by_age = sorted(self._made.values(), key=lambda made: made.begun.as_of)
+        for number, old in enumerate(by_age, start=1):
+            if len(by_age) - number >= KEPT or now - old.begun.as_of > KEPT_FOR:
+                del self._made[old.snapshot_id]
+                remove(self._folder, old.snapshot_id)
+
     async def run(self) -> None:
         """Make snapshots as they are asked for; never returns."""
         while True:
@@ -145,6 +156,9 @@ class Snapshots:
         try:
             await self._reader.read(work)
             self._finished(started)
+        except OSError:
+            remove(self._folder, snapshot_id)  # a full disk is not filled further by every try
+            raise
         finally:
             stopped.set()
             if self._under_way is not None:
@@ -169,6 +183,4 @@ class Snapshots:
             sum(chunk.rows for chunk in snapshot.chunks),
             self._clock.monotonic() - started,
         )
-        for old in sorted(self._made.values(), key=lambda made: made.begun.as_of)[:-KEPT]:
-            del self._made[old.snapshot_id]
-            remove(self._folder, old.snapshot_id)
+        self.drop_old()
