@@ -1,7 +1,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from sync.hub_client import enrol, open_session
 from sync.hub_errors import HubBusy, HubRefused
 from sync.runtime.clock import SystemClock
 from sync.runtime.problems import codes
+from sync.runtime.sqlite_file import Connection
 from sync.runtime.state_lock import AlreadyRunning
 from tests.support.clock import FakeClock
 from tests.support.hubs import hub_in_process
@@ -381,3 +382,34 @@ async def test_a_page_is_at_most_as_long_as_asked_for_and_reads_as_the_contract_
 
     assert [len(page.changes) for page in pages] == [4, 4, 1]
     assert [page.covered[stream.inc] for page in pages] == [4, 8, 9]
+
+
+async def test_a_full_disk_refuses_visibly_and_loses_nothing(tmp_path: Path) -> None:
+    async with running(config_of(tmp_path)) as hub, till_of(hub) as till:
+        stream = till.stream()
+        for _ in range(300):
+            stream.sale(random_card())
+        await stream.put(1, 100)
+        await hub.writer.outside_transaction(room_for(0))
+        with pytest.raises(HubBusy) as raised:
+            await stream.put(101, 300)
+        assert raised.value.retry_after_s == 30.0
+        async with aiohttp.ClientSession(hub.url) as session, session.get("/readyz") as response:
+            assert response.status == 200
+
+        await hub.writer.outside_transaction(room_for(10_000))
+        assert (await stream.put(101, 300)).applied_through == 300
+        assert await hub.reader.read(
+            lambda connection: connection.execute("SELECT count(*), sum(points) FROM events").fetchone()
+        ) == (300, 3_000)
+
+
+def room_for(pages: int) -> Callable[[Connection], object]:
+    """Return what lets the database grow by so many pages and no further, as a full disk does."""
+
+    def limit(connection: Connection) -> object:
+        held = connection.execute("PRAGMA page_count").fetchone()
+        assert held is not None
+        return connection.execute(f"PRAGMA max_page_count={held[0] + pages}").fetchone()
+
+    return limit
