@@ -1,0 +1,147 @@
+"""Settling: how far the hub has the events, and which of them it did not simply apply. SQL on the till's connection.
+
+A hub may answer late, twice, or after it was restored to a backup. So an acknowledgement is only ever raised by
+verdicts in an unbroken run and lowered by the hub's own word, and each event's effect is where it must be at every
+moment: in the pending sum, in the hub's balance, or set aside with a reason.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sync.contract.protocol import AppliedThrough, Outcome, OutcomePut, UploadAnswer, Verdict
+from sync.runtime.sqlite_file import Connection
+
+# The verdicts that stop an event from counting here, and the state it is then shown in.
+_SET_ASIDE = {Outcome.REJECTED: "rejected", Outcome.PARKED: "parked"}
+
+
+def settle(connection: Connection, inc: str, answer: UploadAnswer, now_ms: int) -> None:
+    """Write down the verdicts of an unbroken run from the first unsettled event on; others are not believed."""
+    row = connection.execute(
+        "SELECT first_position, acked_through, length FROM streams WHERE inc = ?", (inc,)
+    ).fetchone()
+    if row is None:
+        return
+    first_position, acked_through, length = row
+    through = acked_through
+    for verdict in sorted(answer.results, key=lambda verdict: verdict.seq):
+        if verdict.seq == through + 1 and verdict.seq <= length:
+            through = verdict.seq
+            state = _SET_ASIDE.get(verdict.outcome)
+            if state is not None:
+                place = _Place(first_position + verdict.seq - 1, inc, verdict.seq)
+                _set_aside(connection, place, state, verdict.reason or verdict.outcome, now_ms)
+    _ack(connection, inc, through, now_ms)
+    connection.execute(
+        "DELETE FROM set_aside WHERE state = 'final' AND position >= ? AND position < ?",
+        (first_position + acked_through, first_position + through),
+    )
+
+
+def _ack(connection: Connection, inc: str, through: int, now_ms: int) -> None:
+    """Note how far the hub has an incarnation. The newest is never done: its next event may come at any time."""
+    connection.execute(
+        "UPDATE incarnations SET acked_through = ?1, acked_at = CASE WHEN length = ?1 THEN ?2 END,"
+        " swept_through = min(swept_through, ?1) WHERE inc = ?3",
+        (through, now_ms, inc),
+    )
+
+
+class _Place(NamedTuple):
+    """Where an event stands: in the journal, and in its incarnation."""
+
+    position: int
+    inc: str
+    seq: int
+
+
+def _place(connection: Connection, inc: str, seq: int) -> _Place | None:
+    row = connection.execute(
+        "SELECT first_position + ? - 1 FROM streams WHERE inc = ? AND ? BETWEEN 1 AND length", (seq, inc, seq)
+    ).fetchone()
+    return _Place(row[0], inc, seq) if row is not None else None
+
+
+def _set_aside(connection: Connection, place: _Place, state: str, reason: str, now_ms: int) -> None:
+    """Take an event out of the pending sum and keep it in sight. What is withheld or already final stays so."""
+    connection.execute(
+        "DELETE FROM pending WHERE subject = (SELECT subject FROM journal WHERE position = ?) AND inc = ? AND seq = ?",
+        place,
+    )
+    connection.execute(
+        "INSERT INTO set_aside (position, state, reason, since) VALUES (?, ?, ?, ?) ON CONFLICT (position) DO NOTHING",
+        (place.position, state, reason, now_ms),
+    )
+
+
+def withhold(connection: Connection, inc: str, seq: int, reason: str, now_ms: int) -> None:
+    """Take an event that the network refuses out of the pending sum, and keep it in sight."""
+    place = _place(connection, inc, seq)
+    if place is not None:
+        _set_aside(connection, place, "withheld", reason, now_ms)
+
+
+def conclude(connection: Connection, outcomes: Sequence[OutcomePut], now_ms: int) -> None:
+    """Write down final verdicts on events that the hub had parked."""
+    for put in outcomes:
+        _conclude_one(connection, put.inc, put.verdict, now_ms)
+
+
+def _conclude_one(connection: Connection, inc: str, verdict: Verdict, now_ms: int) -> None:
+    """Write a final verdict down: the event is applied and out of sight, or rejected with its reason."""
+    place = _place(connection, inc, verdict.seq)
+    if place is None or verdict.outcome is Outcome.PARKED:
+        return
+    connection.execute("DELETE FROM set_aside WHERE position = ? AND state IN ('parked', 'final')", place[:1])
+    if verdict.outcome is Outcome.REJECTED:
+        _set_aside(connection, place, "rejected", verdict.reason or verdict.outcome, now_ms)
+        return
+    # Where the answer to the upload is still on its way, it will say "parked".
+    connection.execute(
+        "INSERT INTO set_aside (position, state, reason, since)"
+        " SELECT ?, 'final', ?, ? FROM incarnations WHERE inc = ? AND acked_through < ?"
+        " ON CONFLICT (position) DO NOTHING",
+        (place.position, verdict.outcome, now_ms, inc, verdict.seq),
+    )
+
+
+def rewind(connection: Connection, applied: Sequence[AppliedThrough]) -> None:
+    """Put what the hub says it lacks back into the outbox and the pending sum. Its word never raises anything."""
+    for held in applied:
+        _rewind_one(connection, held)
+
+
+def _rewind_one(connection: Connection, held: AppliedThrough) -> None:
+    row = connection.execute(
+        "SELECT first_position, acked_through FROM incarnations WHERE inc = ?", (held.inc,)
+    ).fetchone()
+    if row is None or held.through >= row[1]:
+        return
+    first_position, acked_through = row
+    due = (first_position + held.through, first_position + acked_through)
+    _ack(connection, held.inc, held.through, 0)
+    connection.execute("DELETE FROM set_aside WHERE position >= ? AND position < ? AND state <> 'withheld'", due)
+    connection.execute(
+        "INSERT INTO pending (subject, inc, seq, points)"
+        " SELECT subject, ?, position - ? + 1, points FROM journal"
+        " WHERE position >= ? AND position < ? AND points <> 0 AND subject IS NOT NULL"
+        " AND position NOT IN (SELECT position FROM set_aside) ON CONFLICT DO NOTHING",
+        (held.inc, first_position, *due),
+    )
+
+
+def sweep(connection: Connection, coverage: Mapping[str, int]) -> None:
+    """Delete the pending rows that are settled and in the hub's balance. Each event is looked at once."""
+    rows = connection.execute(
+        "SELECT inc, first_position, swept_through, acked_through FROM incarnations WHERE swept_through < acked_through"
+    ).fetchall()
+    for inc, first_position, swept_through, acked_through in rows:
+        through = min(coverage.get(inc, 0), acked_through)
+        if through <= swept_through:
+            continue
+        gone = connection.execute(
+            "SELECT subject, ?, position - ? + 1 FROM journal WHERE position >= ? AND position < ? AND points <> 0",
+            (inc, first_position, first_position + swept_through, first_position + through),
+        ).fetchall()
+        connection.executemany("DELETE FROM pending WHERE subject = ? AND inc = ? AND seq = ?", gone)
+        connection.execute("UPDATE incarnations SET swept_through = ? WHERE inc = ?", (through, inc))
