@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from agent.__main__ import main
 from agent.config import Settings
+from agent.demo.sample_shop import make_shop
 from agent.web.problem_kinds import CODES
 from sync.runtime.settings_table import describe
 
@@ -58,8 +60,15 @@ def test_every_agent_command_that_the_page_shows_has_help(command: str, capsys: 
     assert "usage: loyalty-agent" in capsys.readouterr().out
 
 
+def test_the_card_of_the_tour_is_one_of_the_sample_shop() -> None:
+    numbers = {number.replace(" ", "") for number in re.findall(r"9990(?: [0-9]{4}){3}", _README)}
+    cards = {card for member in make_shop(date(2026, 11, 22)).members for card in member.cards}
+    assert numbers
+    assert numbers <= cards
+
+
 def test_the_layout_names_every_room_of_the_tree() -> None:
     layout = _README.partition("## How the code is laid out")[2]
     rooms = [path.name for part in ("agent", "sync", "tests") for path in (_ROOT / part).iterdir() if path.is_dir()]
     missing = [room for room in rooms if not room.startswith("__") and f"{room}/" not in layout]
-    assert missing in ([], ["browser", "support"], ["support", "browser"], ["support"])
+    assert missing == []
