@@ -111,13 +111,20 @@ def to_row(fields: Mapping[str, Any], identifier_key: bytes, country_code: str) 
     return CustomerRow(given.customer_id, wire, _refs(identifiers), identifiers, given.points)
 
 
+_DATE_FAULT = "is missing, or no date such as 2026-03-05"
+# The library's own words name patterns; these name what to write.
+_PLAIN_FAULTS = {
+    "extra_forbidden": "unknown field",
+    "missing": "is missing",
+    "string_pattern_mismatch": "is missing, or no code: letters, digits and . _ : - only, 64 at most",
+    "date_from_datetime_parsing": _DATE_FAULT,
+    "date_parsing": _DATE_FAULT,
+}
+
+
 def _faults(error: ValidationError) -> list[tuple[str, str]]:
-    faults = []
-    for detail in error.errors(include_url=False, include_input=False):
-        message = "unknown field" if detail["type"] == "extra_forbidden" else detail["msg"]
-        message = "is missing" if detail["type"] == "missing" else message
-        faults.append((place(detail["loc"]), message))
-    return faults
+    details = error.errors(include_url=False, include_input=False)
+    return [(place(detail["loc"]), _PLAIN_FAULTS.get(detail["type"], detail["msg"])) for detail in details]
 
 
 def _refuse_control_characters(fields: Mapping[str, Any]) -> None:

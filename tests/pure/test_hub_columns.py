@@ -139,3 +139,20 @@ def test_an_unknown_field_is_a_fault() -> None:
 
 def test_column_names_are_unique() -> None:
     assert len(set(NAMES)) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"given_name": "Zoé"}, ("language", "is missing")),
+        ({"given_name": "Zoé", "language": "fr", "colour": "red"}, ("colour", "unknown field")),
+        ({"given_name": "Zoé", "language": "fr", "tier": "very gold!"}, ("tier", "no code")),
+        ({"given_name": "Zoé", "language": "fr", "last_visit_on": "yesterday"}, ("last_visit_on", "2026-03-05")),
+    ],
+)
+def test_a_fault_says_what_to_write_in_words_of_the_shop(fields: dict[str, Any], fault: tuple[str, str]) -> None:
+    with pytest.raises(RowError) as refused:
+        to_row({"customer_id": "c-1", **fields}, bytes(32), "1")
+    ((field, said),) = refused.value.faults
+    assert field == fault[0]
+    assert fault[1] in said
