@@ -29,11 +29,22 @@ class TillClient:
         self._session = session
         self._url = url
 
+    async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what a route answers.
+
+        Raises:
+            TillNotRunning: nobody answers.
+            TillRefused: the till answers with a problem.
+        """
+        async with self._answer(method, path, body) as answer:
+            value: dict[str, Any] = await answer.json()
+            return value
+
     async def outbox(self) -> AsyncIterator[dict[str, Any]]:
         """Yield each event that waits or needs a person, the oldest first."""
         after: int | None = 0
         while after is not None:
-            page = await self._call("GET", f"/api/v1/outbox?after={after}")
+            page = await self.call("GET", f"/api/v1/outbox?after={after}")
             for row in page["rows"]:
                 yield row
             after = page["next_after"]
@@ -46,16 +57,11 @@ class TillClient:
 
     async def page_link(self) -> str:
         """Return a one-time URL that opens the staff's page."""
-        return str((await self._call("POST", "/api/v1/page-links", {}))["url"])
+        return str((await self.call("POST", "/api/v1/page-links", {}))["url"])
 
     async def rotate_key(self) -> None:
         """Let the running till replace the POS key; the old one ends at once."""
-        await self._call("POST", "/api/v1/pos-key", {})
-
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        async with self._answer(method, path, body) as answer:
-            value: dict[str, Any] = await answer.json()
-            return value
+        await self.call("POST", "/api/v1/pos-key", {})
 
     @asynccontextmanager
     async def _answer(
