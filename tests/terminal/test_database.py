@@ -65,6 +65,11 @@ def _count(connection: Connection) -> int:
 async def test_the_private_call_that_runs_a_function_on_the_thread_is_as_we_know_it() -> None:
     assert importlib.metadata.version("aiosqlite") == "0.22.1"
     assert list(inspect.signature(aiosqlite.Connection._execute).parameters) == ["self", "fn", "args", "kwargs"]
+    async with aiosqlite.connect(":memory:") as connection:
+        ran: list[bool] = []
+        connection._tx.put_nowait((None, lambda: ran.append(True)))
+        await connection.execute("SELECT 1")
+        assert ran == [True]
 
 
 def test_the_driver_encrypts_and_says_nothing() -> None:
@@ -102,6 +107,25 @@ async def test_a_cancelled_caller_leaves_no_transaction_open(file: DatabaseFile)
             await task
         assert not await writer.outside_transaction(lambda connection: connection.in_transaction)
         assert await writer.write(_insert(2)) == 2
+
+
+async def test_those_who_wait_with_a_cancelled_caller_are_written_all_the_same(file: DatabaseFile) -> None:
+    async with open_writer(file) as writer, open_reader(file) as reader:
+        first = asyncio.ensure_future(writer.write(_insert(1)))
+        others = [asyncio.ensure_future(writer.write(_insert(number))) for number in range(2, 40)]
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await asyncio.gather(*others) == list(range(2, 40))
+        assert await reader.read(_count) == 39
+
+
+async def test_what_waits_when_the_file_is_closed_is_written_and_nothing_after(file: DatabaseFile) -> None:
+    async with open_writer(file) as writer:
+        waiting = asyncio.ensure_future(writer.write(_insert(1)))
+        await asyncio.sleep(0)
+    assert await waiting == 1
+    with pytest.raises(sqlite_file.DatabaseError, match="closed"):
+        await writer.write(_insert(2))
 
 
 async def test_a_full_disk_fails_everybody_in_the_commit_and_nothing_is_half_written(file: DatabaseFile) -> None:
