@@ -146,11 +146,13 @@ class Check:
             self._transcript.seen(f"killed; its answer to {AT_THE_KILL.sale_id} {heard}")
             await self._till_1.start()
             await self._shop.till_is_up(self._till_1)
+            posted, pending = self._opening + WITH_LINE.points, TILL_1_WITHOUT_LINE.points
+            had_committed = await self._shown(self._till_1) != Points(posted, pending)
+            self._transcript.seen(f"till 1 is back; it had {'' if had_committed else 'not '}committed that sale")
             await self._sell(self._till_1, AT_THE_KILL)
-            pending = TILL_1_WITHOUT_LINE.points + AT_THE_KILL.points
-            expected = Points(self._opening + WITH_LINE.points, pending)
+            expected = Points(posted, pending + AT_THE_KILL.points)
             await self._is_shown(self._till_1, expected)
-            self._transcript.seen(f"till 1 is back; the point of sale asks again, and it shows {expected}")
+            self._transcript.seen(f"the point of sale asks again: {expected}")
 
     async def _start_hub(self) -> None:
         with self._transcript.step("Start the hub: the line is up"):

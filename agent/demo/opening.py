@@ -108,6 +108,15 @@ class OpenShop:
         what = f"{till.name} knows the customers"
         await wait_for(what, True, knows_the_last_customer, within_s=READY_S_MAX, clock=self._clock)
 
+    async def has_sent_all(self, till: Program) -> bool:
+        """Tell whether a till reaches the hub, and none of its events waits."""
+        try:
+            async with till_client(self.settings(till)) as client:
+                screen = await client.call("GET", "/api/v1/screen")
+        except (TillNotRunning, TillRefused):
+            return False
+        return bool(screen["hub"]["is_reachable"]) and screen["outbox"]["waiting"] == 0
+
     async def page_link(self, till: Program) -> str:
         """Return an address that opens a till's page once, as `loyalty-agent open` prints it."""
         async with till_client(self.settings(till)) as client:

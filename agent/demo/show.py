@@ -22,6 +22,7 @@ from sync.runtime.clock import Clock
 
 # As a service manager does: a till that falls at once must not keep the machine busy.
 RESTART_AFTER_S = 1.0
+LOOK_S = 0.5
 _HUB_KEY, _OPEN_KEY = "h", "o"
 _KEYS_BYTES_MAX = 256
 # An EAN-13 with a right check digit.
@@ -37,6 +38,7 @@ class Show:
         self._say = say
         self._clock = clock
         self._keys: asyncio.Queue[str] = asyncio.Queue()
+        self._hub_started = asyncio.Event()
 
     async def run(self) -> None:
         """Start everything, tell how to play with it, and look after it; never returns.
@@ -54,6 +56,7 @@ class Show:
             self._say("\n".join(self._tour(has_keyboard=has_keyboard)))
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._obey())
+                group.create_task(self._tell_agreement())
                 group.create_task(self._watch_hub())
                 for till in self._shop.tills:
                     group.create_task(self._watch_till(till))
@@ -140,10 +143,28 @@ class Show:
         await self._shop.hub.start()
         try:
             await self._shop.hub_is_up()
-        except (NotSeen, ProcessFailed) as error:
+        except NotSeen as error:
             self._say(f"  {error}")
             return
+        except ProcessFailed:  # whoever watches the hub says it
+            return
         self._say("  the hub runs: the tills find it by themselves, at the latest within a minute")
+        self._hub_started.set()
+
+    async def _tell_agreement(self) -> None:
+        """After each start of the hub, say when all that waited has arrived there."""
+        while True:
+            await self._hub_started.wait()
+            self._hub_started.clear()
+            began_s = self._clock.monotonic()
+            while self._shop.hub.is_running and not await self._all_arrived():
+                await self._clock.sleep(LOOK_S)
+            if self._shop.hub.is_running:
+                took_s = self._clock.monotonic() - began_s
+                self._say(f"  both tills have the hub again after {took_s:.0f} s, and nothing waits to be sent")
+
+    async def _all_arrived(self) -> bool:
+        return all([await self._shop.has_sent_all(till) for till in self._shop.tills])
 
     async def _watch_hub(self) -> None:
         while True:

@@ -26,7 +26,8 @@ from agent.till_client import till_client
 from sync.runtime.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
-LINE_S_MAX = 45.0
+# A till that lost its hub asks again within a minute.
+LINE_S_MAX = 65.0
 
 
 def test_the_check_does_the_main_job_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -184,8 +185,9 @@ async def test_the_demo_is_played_by_keys_and_ctrl_c_ends_all_of_it(tmp_path: Pa
 
         demo.type("h")
         await demo.until("the line is down")
-        demo.type("h")
+        demo.process.send_signal(signal.SIGUSR1)  # the same key, for whoever has no keyboard
         await demo.until("the hub runs")
+        await demo.until("both tills have the hub again")
         demo.type("o")
         assert (await demo.until("  till 1   ")).split()[-1] not in links
 
