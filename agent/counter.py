@@ -9,9 +9,10 @@ from datetime import datetime
 
 from agent import codes
 from agent.advice import person_row
+from agent.buyers import bought
 from agent.codes import CardNumber, Email, Name, Phone
-from agent.counter_errors import CounterError, CurrencyRefused, NoProgram, SaleFromTheFuture
-from agent.recognition import Bought, Chain, HubWord, Recognition
+from agent.counter_errors import CurrencyRefused, NoProgram, SaleFromTheFuture
+from agent.recognition import Chain, HubWord, Recognition
 from agent.sales import (
     Buyer,
     ReversalRequest,
@@ -27,7 +28,7 @@ from agent.sales import (
 from agent.screen import Screen, Shown
 from agent.store import Store
 from agent.store.customers import Asked
-from agent.store.entries import Recorded, ReversalEntry, SaleEntry, Stamp
+from agent.store.entries import Decision, ReversalEntry, SaleEntry, Stamp
 from agent.views import CustomerView, OtherView, PersonRow, View
 from sync.contract.customers import Value
 from sync.contract.events import Flag
@@ -67,7 +68,7 @@ class Counter:
             found = self._recognition.found(presented)
             if not found.people and found.asked in (Asked.NOT_YET, Asked.UNKNOWN):
                 await self._store.journal.present(presented)
-            shown = self._recognition.shown(presented)
+            shown = self._recognition.shown(presented, found if found.people else None)
         self._screen.show(shown)
         return shown.view
 
@@ -79,17 +80,18 @@ class Counter:
             SaleIdReused: another sale has this id.
             DatabaseError: nothing was recorded.
         """
-        try:
-            bought, entry, stamp = self._planned(request)
-        except CounterError:
-            # What was credited once stays credited, whatever has become of the card or the rules since.
-            known = await self._known(request)
-            if known is None:
-                raise
-            return known
+        presented = self._recognition.card_of(request)
+        stamp = self._store.journal.stamp()
+        entry = SaleEntry(
+            request.sale_id,
+            fingerprint(request, presented.id if presented is not None else None),
+            lambda: self._decide(request, presented, stamp),
+        )
         recorded = await self._store.journal.record_sale(entry, stamp)
-        self._show_after(bought)
-        return _sale_result(recorded)
+        answer = recorded.answer
+        result = answer if isinstance(answer, SaleResult) else SaleResult.model_validate_json(recorded.result)
+        self._show_after(result, presented)
+        return result
 
     async def reverse(self, sale_id: str, request: ReversalRequest) -> ReversalResult:
         """Take a sale back, durable on return; the same request again answers the first result.
@@ -155,33 +157,26 @@ class Counter:
             raise SaleFromTheFuture
         return (Flag.TIME_UNTRUSTED,) if timing is Timing.UNTRUSTED else ()
 
-    def _planned(self, request: SaleRequest) -> tuple[Bought, SaleEntry, Stamp]:
+    def _decide(self, request: SaleRequest, presented: PresentedIdentifier | None, stamp: Stamp) -> Decision:
+        """Decide a sale that is not known yet. Runs on the writer's thread, within the transaction that records it."""
         program = self._program_for(request.currency)
-        bought = self._recognition.buyer(request)
-        flags = (*bought.buyer.flags, *self._time_flags(request.occurred_at))
-        buyer = Buyer(bought.buyer.subject, bought.buyer.customer_id, flags)
-        as_of = self._recognition.as_of(bought.account)
-        stamp = self._store.journal.stamp()
-        entry = SaleEntry(
-            request.sale_id,
-            _mark(request, bought.presented),
-            bought.account,
+        time_flags = self._time_flags(request.occurred_at)
+        who = bought(self._store.holders, presented.id if presented is not None else None, request.customer_id)
+        buyer = Buyer(who.buyer.subject, who.buyer.customer_id, (*who.buyer.flags, *time_flags))
+        as_of = self._recognition.as_of(who.basis.as_of)
+        return Decision(
+            who.basis,
             lambda before: plan_sale(request, program, buyer, before, as_of=as_of, recorded_at=stamp.recorded_at),
-            bought.presented if Flag.CARD_UNKNOWN in flags else None,
+            presented if Flag.CARD_UNKNOWN in buyer.flags else None,
         )
-        return bought, entry, stamp
 
-    async def _known(self, request: SaleRequest) -> SaleResult | None:
-        presented = self._recognition.card_of(request)
-        recorded = await self._store.journal.known_sale(request.sale_id, _mark(request, presented))
-        return _sale_result(recorded) if recorded is not None else None
-
-    def _show_after(self, bought: Bought) -> None:
+    def _show_after(self, result: SaleResult, presented: PresentedIdentifier | None) -> None:
         """Show whom the sale was for, with the new balance: the point of sale may not have scanned before."""
-        if bought.buyer.customer_id is not None:
-            self._screen.show(self._recognition.person(bought.buyer.customer_id)[1])
-        elif bought.presented is not None:
-            self._screen.show(self._recognition.shown(bought.presented))
+        customer_id = result.customer_id
+        if customer_id is not None:
+            self._screen.show_soon(lambda: self._recognition.person(customer_id)[1])
+        elif presented is not None:
+            self._screen.show_soon(lambda: self._recognition.shown(presented))
 
     def _exactly(self, scheme: Scheme, value: str) -> Search:
         found = self._recognition.found(self._recognition.presented(scheme, value))
@@ -196,13 +191,3 @@ class Counter:
         return Search(
             people=tuple(person_row(put.customer, put.identifiers, program) for put in hits.people), more=hits.more
         )
-
-
-def _mark(request: SaleRequest, presented: PresentedIdentifier | None) -> bytes:
-    return fingerprint(request, presented.id if presented is not None else None)
-
-
-def _sale_result(recorded: Recorded) -> SaleResult:
-    return (
-        recorded.answer if isinstance(recorded.answer, SaleResult) else SaleResult.model_validate_json(recorded.result)
-    )

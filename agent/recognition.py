@@ -1,4 +1,4 @@
-"""Recognition: whom a card, a phone or a choice leads to, and who a sale is for. Reads the store, records nothing.
+"""Recognition: whom a card, a phone or a choice leads to, and what the screen shows of them. Records nothing.
 
 An identifier that leads to several customers is a choice for a person; nothing here guesses.
 """
@@ -11,15 +11,12 @@ from typing import Literal
 from agent import codes
 from agent.advice import advise, balance_shown, person_row
 from agent.codes import CardNumber, CardScheme
-from agent.counter_errors import CardMismatch, ChoiceNeeded, CustomerUnknown, NotACard
-from agent.sales import Buyer, SaleRequest
+from agent.counter_errors import CustomerUnknown, NotACard
+from agent.sales import SaleRequest
 from agent.screen import Shown
 from agent.store import Store
 from agent.store.customers import Asked, Found, Person
-from agent.store.entries import Account
 from agent.views import ChoiceView, CustomerView, NothingView, UnknownCardView, View
-from sync.contract.customers import IdentifierRef
-from sync.contract.events import Flag
 from sync.contract.identifiers import Identifier, Scheme, hint, identifier_id
 from sync.contract.protocol import PresentedIdentifier
 from sync.runtime.clock import Clock
@@ -46,15 +43,6 @@ class HubWord:
     current_as_of: Callable[[], datetime | None] = _unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Bought:
-    """Who a sale is for: the buyer, the account it counts to, and the card that was presented, if one was."""
-
-    buyer: Buyer
-    account: Account
-    presented: PresentedIdentifier | None
-
-
 class Recognition:
     """Recognises customers for one till."""
 
@@ -73,9 +61,9 @@ class Recognition:
         """Return what an identifier leads to."""
         return self._store.customers.by_identifier(presented.id)
 
-    def shown(self, presented: PresentedIdentifier) -> Shown:
+    def shown(self, presented: PresentedIdentifier, found: Found | None = None) -> Shown:
         """Return what the screen shows for an identifier: a customer, a choice, or a card nobody is known for."""
-        found = self.found(presented)
+        found = found or self.found(presented)
 
         async def again() -> Shown:
             return self.shown(presented)
@@ -115,59 +103,15 @@ class Recognition:
             raise NotACard(meaning.kind)
         return self.presented(Scheme.CARD, meaning.number)
 
-    def buyer(self, request: SaleRequest) -> Bought:
-        """Return who a sale is for.
-
-        Raises:
-            NotACard, ChoiceNeeded, CardMismatch, CustomerUnknown: the request does not say who it is for.
-        """
-        presented = self.card_of(request)
-        if presented is None:
-            return self._chosen(request.customer_id)
-        found = self.found(presented)
-        people = {person.customer.customer_id: person for person in found.people}
-        if request.customer_id is not None and request.customer_id not in people:
-            raise CardMismatch
-        if not people:
-            return Bought(Buyer(presented.id, None, (Flag.CARD_UNKNOWN,)), found.card, presented)
-        if len(people) > 1:
-            if request.customer_id is None:
-                raise ChoiceNeeded
-            return self._by_own_identifier(people[request.customer_id], presented)
-        person = found.people[0]
-        return Bought(Buyer(presented.id, person.customer.customer_id), person.account, presented)
-
     def accounts_of(self, identifier: str) -> frozenset[str]:
         """Return every account that an identifier's points may show in."""
         found = self._store.customers.by_identifier(identifier)
         return frozenset({identifier}).union(*(_accounts(person) for person in found.people))
 
-    def as_of(self, account: Account) -> datetime | None:
+    def as_of(self, written: datetime | None) -> datetime | None:
         """Return as of when a balance is true: a quiet hub that was asked a moment ago makes an old figure new."""
-        moments = [moment for moment in (account.as_of, self._hub.current_as_of()) if moment is not None]
-        return max(moments) if account.as_of is not None else None
-
-    def _chosen(self, customer_id: str | None) -> Bought:
-        person = self._store.customers.by_id(customer_id) if customer_id is not None else None
-        if person is None:
-            raise CustomerUnknown
-        return self._by_own_identifier(person, None)
-
-    def _by_own_identifier(self, person: Person, presented: PresentedIdentifier | None) -> Bought:
-        """Return a customer by an identifier that leads to nobody else: events name identifiers, not customers.
-
-        Without one the points wait on what was presented, until a person decides.
-        """
-        shared = self._store.customers.shared([identifier.id for identifier in person.identifiers])
-        own = sorted((ref for ref in person.identifiers if ref.id not in shared), key=_cards_first)
-        customer_id = person.customer.customer_id
-        if own:
-            return Bought(Buyer(own[0].id, customer_id), person.account, presented)
-        if not person.identifiers:
-            raise CardMismatch
-        subject = presented.id if presented else min(person.identifiers, key=_cards_first).id
-        card = self._store.customers.by_identifier(subject).card
-        return Bought(Buyer(subject, None, (Flag.CARD_SHARED,)), card, presented)
+        current = self._hub.current_as_of()
+        return written if written is None or current is None else max(written, current)
 
     def _found_view(self, found: Found, presented: PresentedIdentifier) -> View:
         if len(found.people) == 1:
@@ -177,7 +121,7 @@ class Recognition:
             return ChoiceView(people=tuple(person_row(who.customer, who.identifiers, program) for who in found.people))
         return UnknownCardView(
             hint=hint(presented.identifier.scheme, presented.identifier.value),
-            balance=balance_shown(found.card.balance, self.as_of(found.card), self._clock.now()),
+            balance=balance_shown(found.card.balance, self.as_of(found.card.as_of), self._clock.now()),
             points_max=program.unknown_card_points_max if program else 0,
             asked=_ASKED[found.asked],
         )
@@ -186,7 +130,9 @@ class Recognition:
         now = self._clock.now()
         account = person.account
         program = self._store.cache.program
-        return advise(person.customer, account.balance, self.as_of(account), program, now, now.astimezone().date())
+        return advise(
+            person.customer, account.balance, self.as_of(account.as_of), program, now, now.astimezone().date()
+        )
 
 
 _ASKED: Mapping[Asked, Literal["waiting", "known", "unknown"]] = {
@@ -199,7 +145,3 @@ _ASKED: Mapping[Asked, Literal["waiting", "known", "unknown"]] = {
 
 def _accounts(person: Person) -> frozenset[str]:
     return frozenset({person.customer.customer_id, *(identifier.id for identifier in person.identifiers)})
-
-
-def _cards_first(ref: IdentifierRef) -> bool:
-    return ref.scheme != "card"

@@ -18,6 +18,8 @@ from sync.runtime.clock import Clock
 
 # Long enough for a sale, short enough that the next person in the queue reads nobody's name.
 CUSTOMER_SHOWN_S = 60.0
+# Sales are shown at most this often: faster than anybody reads.
+LOOK_EVERY_S = 0.05
 
 
 class HubShown(Value):
@@ -59,6 +61,8 @@ class Screen:
         self._clock = clock
         self._shown = _NOTHING
         self._leaves_at_s = 0.0
+        self._look: Callable[[], Shown] | None = None
+        self._looked_at_s = float("-inf")
         self._state = ScreenState(
             seq=1,
             view=_NOTHING.view,
@@ -84,9 +88,18 @@ class Screen:
 
     def show(self, shown: Shown) -> None:
         """Show this from now on: somebody acted."""
+        self._look = None
         self._shown = shown
         self._leaves_at_s = self._clock.monotonic() + CUSTOMER_SHOWN_S
         self._change(view=shown.view)
+        self._wake.set()
+
+    def show_soon(self, look: Callable[[], Shown]) -> None:
+        """Show what `look` finds as soon as the screen gets to it; of many in a moment, only the last is looked at.
+
+        Sales can come faster than anybody reads: a hundred of them must not be read and shown a hundred times.
+        """
+        self._look = look
         self._wake.set()
 
     def clear(self) -> None:
@@ -115,12 +128,24 @@ class Screen:
         """Keep the shown view true and let it leave in time; never returns."""
         while True:
             self._wake.clear()
+            if self._look is not None:
+                await self._show_looked_at(self._look)
+                continue
             touched, self._touched = self._touched, set()
             if self._shown is not _NOTHING and self._clock.monotonic() >= self._leaves_at_s:
                 self.clear()
             elif touched is None or touched & self._shown.accounts:
                 await self._read_again()
             await self._until_next()
+
+    async def _show_looked_at(self, look: Callable[[], Shown]) -> None:
+        wait_s = self._looked_at_s + LOOK_EVERY_S - self._clock.monotonic()
+        if wait_s > 0:
+            await self._clock.sleep(wait_s)
+        self._looked_at_s = self._clock.monotonic()
+        look = self._look or look
+        if self._look is not None:
+            self.show(look())
 
     async def _read_again(self) -> None:
         shown = self._shown

@@ -21,7 +21,7 @@ from sync.runtime.clock import Clock
 # An upload and a long poll take milliseconds on this machine; a busy one may need many times that.
 ONLINE_S_MAX = 20.0
 # After a loss a till asks again slower and slower, with dice: for a stop of some seconds that is some seconds more.
-RECONNECT_S_MAX = 40.0
+RECONNECT_S_MAX = 60.0
 # About as long as a sale takes, so that the kill meets it anywhere: before its commit, or before its answer.
 KILL_AFTER_S = 0.002
 STEPS = 9

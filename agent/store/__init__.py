@@ -15,6 +15,7 @@ from agent.store.cache import CustomerCache
 from agent.store.customers import Customers
 from agent.store.entries import Terminal
 from agent.store.files import till_file
+from agent.store.holders import Holders
 from agent.store.journal import EventJournal
 from agent.store.live import ATTACHED, LiveCache
 from agent.store.near import open_near_reader
@@ -32,6 +33,7 @@ class Store:
     journal: EventJournal
     cache: CustomerCache
     customers: Customers
+    holders: Holders
     outbox: Outbox
 
 
@@ -64,6 +66,8 @@ async def open_store(
         live = await stack.enter_async_context(LiveCache(folder, key, writer))
         reader = await stack.enter_async_context(open_reader(till, {ATTACHED: live.file}))
         near = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}))
+        selling = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}))
+        live.follow(selling)
         journal = EventJournal(writer, reader, terminal, clock, lambda: live.coverage)
         cache = await stack.enter_async_context(CustomerCache(live, near, reader, journal, clock))
-        yield Store(journal, cache, Customers(near, reader), Outbox(near, reader))
+        yield Store(journal, cache, Customers(near, reader), Holders(selling), Outbox(near, reader))

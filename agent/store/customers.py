@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from agent.store.entries import Account, pending_of
+from agent.store.entries import pending_of
 from agent.store.files import moment
 from agent.store.names import exact_query, fold, prefix_query
 from agent.store.near import NearReader
@@ -40,6 +40,14 @@ class Asked(StrEnum):
     WAITING = "waiting"
     KNOWN = "known"
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The points of one account here and now, and as of when the hub posted its part."""
+
+    balance: Balance
+    as_of: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +109,6 @@ class Customers:
             return Hits((), more=False)
         return await self._reader.read(lambda connection: _search(connection, words))
 
-    def shared(self, identifiers: Sequence[str]) -> frozenset[str]:
-        """Return those of the identifiers that lead to more than one customer."""
-        return self._near.read(lambda connection: _shared(connection, identifiers))
-
     def _read_found(self, connection: Connection, identifier: str) -> Found:
         key = bytes.fromhex(identifier)
         rows = connection.execute(_FOUND, (key,)).fetchall()
@@ -117,7 +121,7 @@ class Customers:
         coverage = self._coverage_at(connection, cursor)
         pending = pending_of(connection, (identifier,), coverage) if has_pending else {}
         balance = Balance(waiting[0] if waiting else 0, sum(pending.values()))
-        card = Account(balance, (identifier,), coverage, _when(as_of))
+        card = Account(balance, _when(as_of))
         return Found(identifier, people, card, Asked(asked[0]) if asked else Asked.NOT_YET)
 
     def _person(self, connection: Connection, row: Row) -> Person:
@@ -131,10 +135,9 @@ class Customers:
             if pending:
                 # Points on an identifier that others share belong to the identifier until a person decides.
                 shared = _shared(connection, list(pending))
-                subjects = tuple(subject for subject in subjects if subject not in shared)
                 pending = {subject: points for subject, points in pending.items() if subject not in shared}
         balance = Balance(points, sum(pending.values()))
-        return Person(put.customer, put.identifiers, Account(balance, subjects, coverage, _when(as_of)))
+        return Person(put.customer, put.identifiers, Account(balance, _when(as_of)))
 
     def _coverage_at(self, connection: Connection, cursor: str | None) -> Mapping[str, int]:
         """Return the coverage that belongs to the rows being read; it changes with the cursor only."""

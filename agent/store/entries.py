@@ -51,28 +51,35 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """One account as one read of the files saw it.
+class Basis:
+    """What the hub said of one account, as one read of the cache saw it.
 
-    `coverage` tells which local events the posted figure contains, so that a later transaction can count the pending
-    ones again against the same figure.
+    `coverage` tells which local events the posted figure contains: so a later transaction counts the pending ones of
+    `subjects` against this very figure.
     """
 
-    balance: Balance
+    posted: int
     subjects: tuple[str, ...]
     coverage: Mapping[str, int]
     as_of: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about a sale. `plan` is pure and is given the account's balance as of this very transaction."""
+
+    basis: Basis
+    plan: Callable[[Balance], Draft]
+    presented: PresentedIdentifier | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SaleEntry:
-    """A sale to record. `plan` is pure and is given the account's balance as of this very transaction."""
+    """A sale to record. `decide` runs within the transaction, on the writer's thread, unless the sale is known."""
 
     sale_id: str
     fingerprint: bytes
-    account: Account
-    plan: Callable[[Balance], Draft]
-    presented: PresentedIdentifier | None = None
+    decide: Callable[[], Decision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,40 +111,30 @@ def record_sale(connection: Connection, terminal: Terminal, stamp: Stamp, entry:
 
     Raises:
         SaleIdReused: the id stands for another sale.
+        Exception: whatever `entry.decide` raised; nothing was written.
     """
-    known = known_sale(connection, entry.sale_id, entry.fingerprint)
+    known = connection.execute(
+        "SELECT s.fingerprint, s.result, j.subject FROM sales s JOIN journal j ON j.position = s.position"
+        " WHERE s.sale_id = ?",
+        (entry.sale_id,),
+    ).fetchone()
     if known is not None:
-        return known
-    account = entry.account
-    deltas = pending_of(connection, account.subjects, account.coverage).values()
-    draft = entry.plan(fold(account.balance.posted, deltas))
+        if known[0] != entry.fingerprint:
+            raise SaleIdReused(f"sale {entry.sale_id} was recorded with another content; give each sale its own id")
+        return Recorded(known[1], None, known[2].hex())
+    decision = entry.decide()
+    basis = decision.basis
+    deltas = pending_of(connection, basis.subjects, basis.coverage).values()
+    draft = decision.plan(fold(basis.posted, deltas))
     position = _append(connection, terminal, stamp, draft)
     result = draft.answer.model_dump_json(exclude={"kind"})
     connection.execute(
         "INSERT INTO sales (sale_id, fingerprint, position, result) VALUES (?, ?, ?, ?)",
         (entry.sale_id, entry.fingerprint, position, result),
     )
-    if entry.presented is not None:
-        note_presented(connection, entry.presented, milliseconds(stamp.recorded_at))
+    if decision.presented is not None:
+        note_presented(connection, decision.presented, milliseconds(stamp.recorded_at))
     return Recorded(result, draft.answer, draft.subject)
-
-
-def known_sale(connection: Connection, sale_id: str, fingerprint: bytes) -> Recorded | None:
-    """Return the first answer to a sale that was recorded before, or None.
-
-    Raises:
-        SaleIdReused: the id stands for another sale.
-    """
-    known = connection.execute(
-        "SELECT s.fingerprint, s.result, j.subject FROM sales s JOIN journal j ON j.position = s.position"
-        " WHERE s.sale_id = ?",
-        (sale_id,),
-    ).fetchone()
-    if known is None:
-        return None
-    if known[0] != fingerprint:
-        raise SaleIdReused(f"sale {sale_id} was recorded with another content; give each sale its own id")
-    return Recorded(known[1], None, known[2].hex())
 
 
 def record_reversal(connection: Connection, terminal: Terminal, stamp: Stamp, entry: ReversalEntry) -> Recorded:

@@ -15,7 +15,6 @@ from agent.store.entries import (
     SaleEntry,
     Stamp,
     Terminal,
-    known_sale,
     note_presented,
     record_reversal,
     record_sale,
@@ -79,14 +78,6 @@ class EventJournal:
         recorded = await self._writer.write(lambda connection: record_sale(connection, self._terminal, stamp, entry))
         self._notice.set()
         return recorded
-
-    async def known_sale(self, sale_id: str, fingerprint: bytes) -> Recorded | None:
-        """Return the first answer to a sale that was recorded before, or None.
-
-        Raises:
-            SaleIdReused: the id stands for another sale.
-        """
-        return await self._reader.read(lambda connection: known_sale(connection, sale_id, fingerprint))
 
     async def record_reversal(self, entry: ReversalEntry, stamp: Stamp) -> Recorded:
         """Record a reversal, durable on return; the same again answers the first result.

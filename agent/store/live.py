@@ -33,6 +33,7 @@ class LiveCache:
         self._open = AsyncExitStack()
         self._writer: Writer | None = None
         self._coverage: Mapping[str, int] = {}
+        self._selling: NearReader | None = None
 
     async def __aenter__(self) -> Self:
         self._number = await self._till.outside_transaction(_live_number)
@@ -66,6 +67,10 @@ class LiveCache:
         """The last seq of each incarnation of this terminal that the balances here contain."""
         return self._coverage
 
+    def follow(self, selling: NearReader) -> None:
+        """Take the reader that sales use on the till's own thread; it changes files there, between two sales."""
+        self._selling = selling
+
     async def read_coverage(self) -> None:
         """Read the coverage anew, after it was written."""
         self._coverage = await self.writer.outside_transaction(
@@ -80,6 +85,9 @@ class LiveCache:
             await self._till.write(lambda connection: connection.execute("UPDATE live_cache SET number = ?", (number,)))
             self._number, self._writer, self._open = number, writer, opened.pop_all()
         near.attach_instead(ATTACHED, self.file)
+        if self._selling is not None:
+            selling = self._selling
+            await self._till.outside_transaction(lambda _: selling.attach_instead(ATTACHED, self.file))
         await reader.attach_instead(ATTACHED, self.file)
         await self.read_coverage()
         await old_open.aclose()

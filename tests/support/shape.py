@@ -46,7 +46,7 @@ LAYERS = (
         "4 flows",
         r"sync\.pump\..+",
         r"sync\.hub\.(exporting|importing|intake|reception)",
-        r"agent\.(counter|recognition|scan_files)",
+        r"agent\.(buyers|counter|recognition|scan_files)",
     ),
     ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.(guard|refusals|routes)"),
     ("6 roots", r"(agent|sync\.hub)\.(root|commands|__main__)", r"agent\.demo(\..+)?"),

@@ -14,7 +14,7 @@ from typing import Any
 from agent.codes import make_card_number
 from agent.sales import Buyer, ReversalRequest, SaleRequest, fingerprint, plan_reversal, plan_sale
 from agent.store import Store, open_store
-from agent.store.entries import Recorded, ReversalEntry, SaleEntry
+from agent.store.entries import Decision, Recorded, ReversalEntry, SaleEntry
 from sync.contract.customers import (
     Consent,
     Customer,
@@ -213,22 +213,24 @@ async def credit(store: Store, sale_id: str = "s-1", net_minor: int = 1_500, num
     """Record a sale on a card as the counter does, by the shop's program."""
     number = number or card()
     request = sale(sale_id, net_minor, card=number)
-    found = store.customers.by_identifier(card_id(number))
-    person = found.people[0] if found.people else None
-    account = person.account if person else found.card
-    flags = () if person else (Flag.CARD_UNKNOWN,)
-    buyer = Buyer(found.identifier, person.customer.customer_id if person else None, flags)
+    presented = PresentedIdentifier(id=card_id(number), identifier=Identifier(scheme=Scheme.CARD, value=number))
     stamp = store.journal.stamp()
-    entry = SaleEntry(
-        sale_id,
-        fingerprint(request, found.identifier),
-        account,
-        lambda before: plan_sale(request, program(), buyer, before, as_of=account.as_of, recorded_at=stamp.recorded_at),
-        None
-        if person
-        else PresentedIdentifier(id=found.identifier, identifier=Identifier(scheme=Scheme.CARD, value=number)),
-    )
-    return await store.journal.record_sale(entry, stamp)
+
+    def decide() -> Decision:
+        holders = store.holders.of_identifier(presented.id)
+        holder = holders[0] if len(holders) == 1 else None
+        basis = holder.basis if holder else store.holders.card(presented.id)
+        flags = () if holders else (Flag.CARD_UNKNOWN,)
+        buyer = Buyer(presented.id, holder.customer_id if holder else None, flags)
+        return Decision(
+            basis,
+            lambda before: plan_sale(
+                request, program(), buyer, before, as_of=basis.as_of, recorded_at=stamp.recorded_at
+            ),
+            None if holders else presented,
+        )
+
+    return await store.journal.record_sale(SaleEntry(sale_id, fingerprint(request, presented.id), decide), stamp)
 
 
 async def take_back(store: Store, reversal_id: str = "r-1", sale_id: str = "s-1") -> Recorded:

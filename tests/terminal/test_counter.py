@@ -1,5 +1,6 @@
 """The counter's flows over real files, on a clock that stands still, with the hub's time known or not."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -135,10 +136,12 @@ async def test_the_wish_to_know_an_unknown_card_waits_for_the_hub_once(tmp_path:
 
 
 async def test_a_sale_shows_whom_it_was_for_with_the_new_balance(tmp_path: Path) -> None:
-    async with _till(tmp_path) as till:
+    async with _till(tmp_path) as till, asyncio.TaskGroup() as group:
+        running = group.create_task(till.screen.run())
         await till.store.cache.apply(shop.page(shop.put(points=100)))
         await till.counter.sale(shop.sale())
-        view = till.screen.state.view
+        view = (await till.screen.beyond(till.screen.state.seq)).view
+        running.cancel()
         assert isinstance(view, CustomerView)
         assert (view.balance.posted, view.balance.pending) == (100, 15)
 

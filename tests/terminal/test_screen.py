@@ -46,6 +46,24 @@ async def test_a_watcher_hears_of_a_change_and_a_slow_one_holds_nobody_up() -> N
         assert heard.result().view == _view(49)
 
 
+async def test_of_many_sales_in_a_moment_the_last_is_looked_at_and_no_scan_is_covered() -> None:
+    async with _running() as (screen, clock):
+        looked: list[int] = []
+
+        def look(points: int) -> Shown:
+            looked.append(points)
+            return Shown(_view(points))
+
+        for points in range(100):
+            screen.show_soon(lambda points=points: look(points))  # type: ignore[misc]
+        await clock.settle()
+        assert (looked, screen.state.view) == ([99], _view(99))
+        screen.show_soon(lambda: look(100))
+        screen.show(Shown(_view(7)))  # somebody scans before the screen gets to it
+        await clock.advance(1)
+        assert (looked, screen.state.view) == ([99], _view(7))
+
+
 async def test_customer_data_leaves_a_minute_after_the_last_act() -> None:
     async with _running() as (screen, clock):
         screen.show(Shown(_view(1)))
