@@ -62,7 +62,12 @@ async def test_an_identifier_of_two_customers_leads_to_both(store: Store) -> Non
 
     assert ids(store, PHONE.id) == {"anna", "ben"}
     assert ids(store, CARD_1.id) == {"anna"}
-    assert store.customers.shared([PHONE.id, CARD_1.id, CARD_2.id]) == {PHONE.id}
+    by_phone = {holder.customer_id: holder for holder in store.holders.of_identifier(PHONE.id)}
+    assert {name: holder.basis.subjects for name, holder in by_phone.items()} == {
+        "anna": (CARD_1.id,),
+        "ben": (CARD_2.id,),
+    }
+    assert [ref.id for ref in by_phone["anna"].refs if ref.is_shared] == [PHONE.id]
 
 
 async def test_points_on_a_shared_card_belong_to_the_card_until_a_person_decides(store: Store) -> None:
