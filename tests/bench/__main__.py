@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import sqlite3
+import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -27,17 +28,21 @@ from tests.bench.world import World
 
 SIZES = (10_000, 100_000, 1_000_000)
 ROUNDS = 5
+_SYNCS = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="loyalty-bench-") as passing:
         folder = asked.work or Path(passing)
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_us = _sync_us(folder)
         findings = asyncio.run(_measure(folder, asked.sizes, asked.only, asked.rounds))
-    report = _report(asked, findings)
+    report = _report(asked, findings, sync_us)
     if asked.json is not None:
         asked.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(table(findings))
+    print(f"\none fdatasync of a page: {sync_us:.0f} µs")
     broken = [finding.name for finding in findings if not all(holds for _, holds in finding.judged())]
     print(
         f"\n{len(findings)} numbers, {len(broken)} outside their bounds" + (f": {', '.join(broken)}" if broken else "")
@@ -60,7 +65,7 @@ async def _measure(folder: Path, sizes: Sequence[int], only: Sequence[str], roun
     return findings
 
 
-def _report(asked: argparse.Namespace, findings: Sequence[Finding]) -> dict[str, Any]:
+def _report(asked: argparse.Namespace, findings: Sequence[Finding], sync_us: float) -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
@@ -70,11 +75,29 @@ def _report(asked: argparse.Namespace, findings: Sequence[Finding]) -> dict[str,
             "python": platform.python_version(),
             "sqlite_of_the_product": sqlcipher3.dbapi2.sqlite_version,
             "sqlite_of_the_raw_thing": sqlite3.sqlite_version,
+            "fdatasync_us": round(sync_us),
         },
         "asked": {"sizes": asked.sizes, "only": asked.only, "rounds": asked.rounds},
         "findings": [finding.document() for finding in findings],
         "growth": growth(findings),
     }
+
+
+def _sync_us(folder: Path) -> float:
+    """Return what this disk takes to make one page durable: it decides what a commit costs, and so every ratio of one.
+
+    The median in µs of appending 4096 bytes and syncing them.
+    """
+    path = folder / "sync.probe"
+    took = []
+    with path.open("wb", buffering=0) as file:
+        for _ in range(_SYNCS):
+            watch = Stopwatch()
+            file.write(bytes(4096))
+            os.fdatasync(file.fileno())
+            took.append(watch.seconds)
+    path.unlink()
+    return statistics.median(took) * 1_000_000
 
 
 def _say(text: str) -> None:
