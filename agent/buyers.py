@@ -55,7 +55,8 @@ def _by_own_identifier(holders: Holders, holder: Holder, card: str | None) -> Bo
 
     Without one the points wait on what was presented, until a person decides.
     """
-    own = sorted((ref for ref in holder.refs if not ref.is_shared), key=_no_card)
+    shared = holders.shared([ref.id for ref in holder.refs])
+    own = sorted((ref for ref in holder.refs if ref.id not in shared), key=_no_card)
     if own:
         return Bought(Buyer(own[0].id, holder.customer_id), holder.basis)
     if not holder.refs:

@@ -5,7 +5,7 @@ the caller brought decides whether this is a first time; the seq is taken in the
 give it out twice.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,13 +55,15 @@ class Basis:
     """What the hub said of one account, as one read of the cache saw it.
 
     `coverage` tells which local events the posted figure contains: so a later transaction counts the pending ones of
-    `subjects` against this very figure.
+    `subjects` against this very figure. `shared` names those of the subjects that lead to others too: what is pending
+    on them is nobody's yet. It is asked only where something is pending, because each answer may cost a page.
     """
 
     posted: int
     subjects: tuple[str, ...]
     coverage: Mapping[str, int]
     as_of: datetime | None
+    shared: Callable[[Sequence[str]], Collection[str]] = lambda _: ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +126,7 @@ def record_sale(connection: Connection, terminal: Terminal, stamp: Stamp, entry:
         return Recorded(known[1], None, known[2].hex())
     decision = entry.decide()
     basis = decision.basis
-    deltas = pending_of(connection, basis.subjects, basis.coverage).values()
-    draft = decision.plan(fold(basis.posted, deltas))
+    draft = decision.plan(fold(basis.posted, _pending_on(connection, basis)))
     position = _append(connection, terminal, stamp, draft)
     result = draft.answer.model_dump_json(exclude={"kind"})
     connection.execute(
@@ -206,6 +207,12 @@ def pending_of(connection: Connection, subjects: Sequence[str], coverage: Mappin
             ).fetchone() or (0,)
         pending[subject.hex()] = pending.get(subject.hex(), 0) + points
     return pending
+
+
+def _pending_on(connection: Connection, basis: Basis) -> list[int]:
+    pending = pending_of(connection, basis.subjects, basis.coverage)
+    shared = basis.shared(tuple(pending)) if pending else ()
+    return [points for subject, points in pending.items() if subject not in shared]
 
 
 def _append(connection: Connection, terminal: Terminal, stamp: Stamp, draft: Draft) -> int:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.sales import SaleResult
 from agent.store import Store
 from agent.store.customers import _BY_ID, _FOUND, CANDIDATES_MAX, SEARCH_ROWS_MAX
 from sync.contract.identifiers import Scheme
@@ -63,11 +64,8 @@ async def test_an_identifier_of_two_customers_leads_to_both(store: Store) -> Non
     assert ids(store, PHONE.id) == {"anna", "ben"}
     assert ids(store, CARD_1.id) == {"anna"}
     by_phone = {holder.customer_id: holder for holder in store.holders.of_identifier(PHONE.id)}
-    assert {name: holder.basis.subjects for name, holder in by_phone.items()} == {
-        "anna": (CARD_1.id,),
-        "ben": (CARD_2.id,),
-    }
-    assert [ref.id for ref in by_phone["anna"].refs if ref.is_shared] == [PHONE.id]
+    assert {name: holder.basis.posted for name, holder in by_phone.items()} == {"anna": 1, "ben": 2}
+    assert store.holders.shared([ref.id for ref in by_phone["anna"].refs]) == {PHONE.id}
 
 
 async def test_points_on_a_shared_card_belong_to_the_card_until_a_person_decides(store: Store) -> None:
@@ -83,6 +81,16 @@ async def test_points_on_a_shared_card_belong_to_the_card_until_a_person_decides
     found = store.customers.by_identifier(CARD_1.id)
     assert found.card.balance == Balance(7, 5)
     assert [person.account.balance for person in found.people] == [Balance(10, 0), Balance(20, 0)]
+
+
+async def test_a_sale_answers_without_the_points_that_wait_on_a_shared_card(store: Store) -> None:
+    await store.cache.apply(shop.page(shop.put(ANNA, 10, [CARD_1, CARD_2]), shop.put(BEN, 20, [CARD_1])))
+    await shop.credit(store, "s-1", 500, shop.card(1))
+    await shop.credit(store, "s-2", 300, shop.card(2))
+    third = await shop.credit(store, "s-3", 100, shop.card(2))
+
+    assert isinstance(third.answer, SaleResult)
+    assert (third.answer.balance.posted, third.answer.balance.pending) == (10, 4)
 
 
 async def test_a_change_of_one_sharing_customer_leaves_the_cards_points_alone(store: Store) -> None:
