@@ -18,6 +18,7 @@ from sync.runtime.clock import Clock
 
 # Long enough for a sale, short enough that the next person in the queue reads nobody's name.
 CUSTOMER_SHOWN_S = 60.0
+LEAVING_LOOK_S = 1.0
 # Sales are shown at most this often: faster than anybody reads.
 LOOK_EVERY_S = 0.05
 
@@ -92,7 +93,6 @@ class Screen:
         self._shown = shown
         self._leaves_at_s = self._clock.monotonic() + CUSTOMER_SHOWN_S
         self._change(view=shown.view)
-        self._wake.set()
 
     def show_soon(self, look: Callable[[], Shown]) -> None:
         """Show what `look` finds as soon as the screen gets to it; of many in a moment, only the last is looked at.
@@ -126,26 +126,34 @@ class Screen:
 
     async def run(self) -> None:
         """Keep the shown view true and let it leave in time; never returns."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._let_leave())
+            group.create_task(self._keep_true())
+
+    async def _let_leave(self) -> None:
+        """Look every second, so that an act costs no timer of its own."""
         while True:
-            self._wake.clear()
-            if self._look is not None:
-                await self._show_looked_at(self._look)
-                continue
-            touched, self._touched = self._touched, set()
             if self._shown is not _NOTHING and self._clock.monotonic() >= self._leaves_at_s:
                 self.clear()
-            elif touched is None or touched & self._shown.accounts:
-                await self._read_again()
-            await self._until_next()
+            await self._clock.sleep(LEAVING_LOOK_S)
 
-    async def _show_looked_at(self, look: Callable[[], Shown]) -> None:
+    async def _keep_true(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._look is not None:
+                await self._show_what_was_looked_for()
+            touched, self._touched = self._touched, set()
+            if touched is None or touched & self._shown.accounts:
+                await self._read_again()
+
+    async def _show_what_was_looked_for(self) -> None:
         wait_s = self._looked_at_s + LOOK_EVERY_S - self._clock.monotonic()
         if wait_s > 0:
             await self._clock.sleep(wait_s)
-        self._looked_at_s = self._clock.monotonic()
-        look = self._look or look
-        if self._look is not None:
-            self.show(look())
+        if self._look is not None:  # no scan came meanwhile
+            self._looked_at_s = self._clock.monotonic()
+            self.show(self._look())
 
     async def _read_again(self) -> None:
         shown = self._shown
@@ -156,16 +164,6 @@ class Screen:
             self._shown = again
             if again.view != shown.view:
                 self._change(view=again.view)
-
-    async def _until_next(self) -> None:
-        if self._shown is _NOTHING:
-            await self._wake.wait()
-            return
-        async with asyncio.TaskGroup() as group:
-            leaving = group.create_task(self._clock.sleep(max(self._leaves_at_s - self._clock.monotonic(), 0.0)))
-            leaving.add_done_callback(lambda _: self._wake.set())
-            await self._wake.wait()
-            leaving.cancel()
 
     def _change(self, **changed: object) -> None:
         self._state = self._state.model_copy(update={**changed, "seq": self._state.seq + 1})
