@@ -12,7 +12,7 @@ from agent.advice import person_row
 from agent.buyers import bought
 from agent.codes import CardNumber, Email, Name, Phone
 from agent.counter_errors import CurrencyRefused, NoProgram, SaleFromTheFuture
-from agent.recognition import Chain, HubWord, Recognition
+from agent.recognition import Chain, HubWord, Presented, Recognition
 from agent.sales import (
     Buyer,
     ReversalRequest,
@@ -34,7 +34,6 @@ from sync.contract.customers import Value
 from sync.contract.events import Flag
 from sync.contract.identifiers import Scheme
 from sync.contract.program import Program
-from sync.contract.protocol import PresentedIdentifier
 from sync.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ class Counter:
             presented = self._recognition.presented(Scheme.CARD, meaning.number)
             found = self._recognition.found(presented)
             if not found.people and found.asked in (Asked.NOT_YET, Asked.UNKNOWN):
-                await self._store.journal.present(presented)
+                await self._store.journal.present(presented.for_hub())
             shown = self._recognition.shown(presented, found if found.people else None)
         self._screen.show(shown)
         return shown.view
@@ -157,7 +156,7 @@ class Counter:
             raise SaleFromTheFuture
         return (Flag.TIME_UNTRUSTED,) if timing is Timing.UNTRUSTED else ()
 
-    def _decide(self, request: SaleRequest, presented: PresentedIdentifier | None, stamp: Stamp) -> Decision:
+    def _decide(self, request: SaleRequest, presented: Presented | None, stamp: Stamp) -> Decision:
         """Decide a sale that is not known yet. Runs on the writer's thread, within the transaction that records it."""
         program = self._program_for(request.currency)
         time_flags = self._time_flags(request.occurred_at)
@@ -167,10 +166,10 @@ class Counter:
         return Decision(
             who.basis,
             lambda before: plan_sale(request, program, buyer, before, as_of=as_of, recorded_at=stamp.recorded_at),
-            presented if Flag.CARD_UNKNOWN in buyer.flags else None,
+            presented.for_hub() if presented is not None and Flag.CARD_UNKNOWN in buyer.flags else None,
         )
 
-    def _show_after(self, result: SaleResult, presented: PresentedIdentifier | None) -> None:
+    def _show_after(self, result: SaleResult, presented: Presented | None) -> None:
         """Show whom the sale was for, with the new balance: the point of sale may not have scanned before."""
         customer_id = result.customer_id
         if customer_id is not None:

@@ -6,7 +6,7 @@ An identifier that leads to several customers is a choice for a person; nothing 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agent import codes
 from agent.advice import advise, balance_shown, person_row
@@ -43,6 +43,18 @@ class HubWord:
     current_as_of: Callable[[], datetime | None] = _unknown
 
 
+class Presented(NamedTuple):
+    """An identifier as it was presented at the counter. Personal data."""
+
+    id: str
+    scheme: Scheme
+    value: str
+
+    def for_hub(self) -> PresentedIdentifier:
+        """Return it as it travels to the hub, if it leads to nobody here."""
+        return PresentedIdentifier(id=self.id, identifier=Identifier(scheme=self.scheme, value=self.value))
+
+
 class Recognition:
     """Recognises customers for one till."""
 
@@ -52,16 +64,15 @@ class Recognition:
         self._clock = clock
         self._hub = hub
 
-    def presented(self, scheme: Scheme, value: str) -> PresentedIdentifier:
-        """Return an identifier as it travels to the hub, if it leads to nobody here."""
-        key = identifier_id(self._chain.identifier_key, scheme, value)
-        return PresentedIdentifier(id=key, identifier=Identifier(scheme=scheme, value=value))
+    def presented(self, scheme: Scheme, value: str) -> Presented:
+        """Return a value with the id that stands for it in every event."""
+        return Presented(identifier_id(self._chain.identifier_key, scheme, value), scheme, value)
 
-    def found(self, presented: PresentedIdentifier) -> Found:
+    def found(self, presented: Presented) -> Found:
         """Return what an identifier leads to."""
         return self._store.customers.by_identifier(presented.id)
 
-    def shown(self, presented: PresentedIdentifier, found: Found | None = None) -> Shown:
+    def shown(self, presented: Presented, found: Found | None = None) -> Shown:
         """Return what the screen shows for an identifier: a customer, a choice, or a card nobody is known for."""
         found = found or self.found(presented)
 
@@ -90,7 +101,7 @@ class Recognition:
 
         return view, Shown(view, _accounts(person), again)
 
-    def card_of(self, request: SaleRequest) -> PresentedIdentifier | None:
+    def card_of(self, request: SaleRequest) -> Presented | None:
         """Return the card that a sale presents, or None where it presents none.
 
         Raises:
@@ -113,14 +124,14 @@ class Recognition:
         current = self._hub.current_as_of()
         return written if written is None or current is None else max(written, current)
 
-    def _found_view(self, found: Found, presented: PresentedIdentifier) -> View:
+    def _found_view(self, found: Found, presented: Presented) -> View:
         if len(found.people) == 1:
             return self._view(found.people[0])
         program = self._store.cache.program
         if found.people:
             return ChoiceView(people=tuple(person_row(who.customer, who.identifiers, program) for who in found.people))
         return UnknownCardView(
-            hint=hint(presented.identifier.scheme, presented.identifier.value),
+            hint=hint(presented.scheme, presented.value),
             balance=balance_shown(found.card.balance, self.as_of(found.card.as_of), self._clock.now()),
             points_max=program.unknown_card_points_max if program else 0,
             asked=_ASKED[found.asked],
