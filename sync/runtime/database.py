@@ -5,9 +5,10 @@ A unit of work is one plain function that is given the connection and runs whole
 committed when it returns, rolled back when it raises. A cancelled caller leaves it running to its end, so *cancelled
 means unknown*: whoever may be cancelled chooses the id of its work before the call.
 
-Writers that wait together share one commit, each inside a savepoint of its own: an fsync is the dearest step of a
-durable commit, and one serves all of them. The order is theirs, and one that fails takes nobody along. They also share
-the way to the thread and back: 64 that each went by themselves spent more time on handing over than on writing.
+Writers that wait together share one commit: an fsync is the dearest step of a durable commit, and one serves all of
+them. The order is theirs, and one that fails takes nobody along: then all are taken back and run again, each inside a
+savepoint of its own. They also share the way to the thread and back: 64 that each went by themselves spent more time on
+handing over than on writing.
 """
 
 import asyncio
@@ -75,6 +76,9 @@ class Writer:
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in one transaction and return what it returned, once that is durable.
+
+        `work` touches nothing but its connection: where it shares a commit with one that fails, it is taken back and
+        run a second time.
 
         Raises:
             DatabaseError: nothing of `work` was written.
@@ -146,13 +150,14 @@ class _Waiting(Generic[T]):
         self._value: T | None = None
         self._error: BaseException | None = None
 
-    def run(self, connection: Connection, *, alone: bool) -> None:
-        """Run the work. Alone, its error ends the transaction; in company it only takes its own savepoint back."""
-        if alone:
-            self._keep(connection)
-            return
+    def run(self, connection: Connection) -> None:
+        """Run the work; its error ends the transaction."""
+        self._value = self._work(connection)
+
+    def run_apart(self, connection: Connection) -> None:
+        """Run the work in a savepoint, which its error takes back."""
         connection.execute("SAVEPOINT work")
-        self._error = _attempt(lambda: self._keep(connection))
+        self._error = _attempt(lambda: self.run(connection))
         if self._error is not None:
             if not connection.in_transaction:
                 raise self._error  # SQLite rolled everybody back (a full disk does that): nobody was written
@@ -170,26 +175,30 @@ class _Waiting(Generic[T]):
             raise translated(self._error)
         return cast("T", self._value)
 
-    def _keep(self, connection: Connection) -> None:
-        self._value = self._work(connection)
-
 
 def _commit(connection: Connection, works: Sequence[_Waiting[Any]]) -> None:
     """Run works in one transaction. Where it does not happen, each of them hears why."""
+    error = _transaction(connection, [waiting.run for waiting in works])
+    if error is not None and len(works) > 1:
+        error = _transaction(connection, [waiting.run_apart for waiting in works])
+    if error is not None:
+        for waiting in works:
+            waiting.fail(error)
+
+
+def _transaction(connection: Connection, steps: Sequence[Callable[[Connection], None]]) -> BaseException | None:
+    """Commit all steps and return None, or none of them and return the error."""
 
     def commit() -> None:
         connection.execute("BEGIN IMMEDIATE")
-        for waiting in works:
-            waiting.run(connection, alone=len(works) == 1)
+        for step in steps:
+            step(connection)
         connection.execute("COMMIT")
 
     error = _attempt(commit)
-    if error is None:
-        return
-    if connection.in_transaction:
+    if error is not None and connection.in_transaction:
         connection.execute("ROLLBACK")
-    for waiting in works:
-        waiting.fail(error)
+    return error
 
 
 def _wake(works: Sequence[_Waiting[Any]]) -> None:
