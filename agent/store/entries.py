@@ -192,11 +192,15 @@ def pending_of(connection: Connection, subjects: Sequence[str], coverage: Mappin
     Summed by SQLite first: a card that is used all day while the line is down has thousands of rows.
     """
     marks = ", ".join("?" * len(subjects))
+    keys = [bytes.fromhex(subject) for subject in subjects]
     pending: dict[str, int] = {}
+    # Most often there is nothing, and to learn that costs less than to sum it.
+    if connection.execute(f"SELECT 1 FROM pending WHERE subject IN ({marks}) LIMIT 1", keys).fetchone() is None:
+        return pending
     for subject, inc, first, last, points in connection.execute(
         "SELECT subject, inc, min(seq), max(seq), sum(points) FROM pending"
         f" WHERE subject IN ({marks}) GROUP BY subject, inc",
-        [bytes.fromhex(subject) for subject in subjects],
+        keys,
     ).fetchall():
         covered = coverage.get(inc, 0)
         if last <= covered:

@@ -22,6 +22,7 @@ _BY_IDENTIFIER = (
 _BY_CUSTOMER = (
     "SELECT s.cursor, s.as_of, c.points, c.put FROM cache.state s LEFT JOIN cache.customers c ON c.customer_id = ?"
 )
+_CARD = "SELECT s.cursor, s.as_of, c.points FROM cache.state s LEFT JOIN cache.cards c ON c.id = ?"
 
 
 class Ref(Value):
@@ -73,52 +74,50 @@ class Holders:
 
     def card(self, identifier: str) -> Basis:
         """Return the account of an identifier itself, for one that leads to nobody or to several."""
-
-        def read(connection: Connection) -> Basis:
-            key = bytes.fromhex(identifier)
-            cursor, as_of = connection.execute("SELECT cursor, as_of FROM cache.state").fetchone() or (None, None)
-            row = connection.execute("SELECT points FROM cache.cards WHERE id = ?", (key,)).fetchone()
-            return self._basis(connection, (identifier,), row[0] if row else 0, (cursor, as_of))
-
-        return self._near.read(read)
+        ((_, as_of, points),) = self._rows(_CARD, bytes.fromhex(identifier))
+        return self._basis(as_of, points or 0, (identifier,))
 
     def shared(self, identifiers: Sequence[str]) -> frozenset[str]:
         """Return those of the identifiers that lead to more than one customer."""
-
-        def read(connection: Connection) -> frozenset[str]:
-            marks = ", ".join("?" * len(identifiers))
-            rows = connection.execute(
-                f"SELECT id FROM cache.identifiers WHERE id IN ({marks}) GROUP BY id HAVING count(*) > 1",
-                [bytes.fromhex(identifier) for identifier in identifiers],
-            )
-            return frozenset(row[0].hex() for row in rows.fetchall())
-
-        return self._near.read(read)
+        marks = ", ".join("?" * len(identifiers))
+        rows = self._near.glance(
+            f"SELECT id FROM cache.identifiers WHERE id IN ({marks}) GROUP BY id HAVING count(*) > 1",
+            [bytes.fromhex(identifier) for identifier in identifiers],
+        )
+        return frozenset(row[0].hex() for row in rows)
 
     def _holders(self, sql: str, key: bytes | str) -> tuple[Holder, ...]:
-        def read(connection: Connection) -> tuple[Holder, ...]:
-            rows = connection.execute(sql, (key,)).fetchall()
-            return tuple(self._holder(connection, row) for row in rows if row[3] is not None)
+        rows = self._rows(sql, key)
+        return tuple(self._holder(as_of, points, text) for _, as_of, points, text in rows if text is not None)
 
-        return self._near.read(read)
-
-    def _holder(self, connection: Connection, row: Row) -> Holder:
-        cursor, as_of, points, text = row
+    def _holder(self, as_of: int | None, points: int, text: str) -> Holder:
         put = _Row.model_validate_json(text)
         subjects = tuple(ref.id for ref in put.identifiers)
-        basis = self._basis(connection, subjects, points, (cursor, as_of), self.shared)
+        basis = self._basis(as_of, points, subjects, self.shared)
         return Holder(put.customer.customer_id, put.identifiers, basis)
+
+    def _rows(self, sql: str, key: bytes | str) -> list[Row]:
+        """Return rows that begin with the cursor, with the coverage that belongs to that cursor in hand.
+
+        One statement sees one state. Only where the cursor has moved on is the coverage read too, in one look with it.
+        """
+        rows = self._near.glance(sql, (key,))
+        if rows[0][0] == self._coverage[0]:
+            return rows
+
+        def read(connection: Connection) -> list[Row]:
+            moved = connection.execute(sql, (key,)).fetchall()
+            coverage = connection.execute("SELECT inc, through FROM cache.coverage").fetchall()
+            self._coverage = (moved[0][0], dict(coverage))
+            return moved
+
+        return self._near.read(read)
 
     def _basis(
         self,
-        connection: Connection,
-        subjects: tuple[str, ...],
+        as_of: int | None,
         points: int,
-        state: tuple[str | None, int | None],
+        subjects: tuple[str, ...],
         shared: Callable[[Sequence[str]], Collection[str]] = _nobody,
     ) -> Basis:
-        cursor, as_of = state
-        if self._coverage[0] != cursor:
-            rows = connection.execute("SELECT inc, through FROM cache.coverage").fetchall()
-            self._coverage = (cursor, dict(rows))
         return Basis(points, subjects, self._coverage[1], moment(as_of) if as_of is not None else None, shared)

@@ -5,12 +5,12 @@ takes to read (measured at a million customers). A look-up by key touches a hand
 the event loop. Whatever may take longer (a search, a list, a batch) goes to the reader that has a thread of its own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sync.runtime.database import Work
-from sync.runtime.sqlite_file import DRIVER_ERROR, Connection, DatabaseFile, attach, open_for_reading, translated
+from sync.runtime.sqlite_file import DRIVER_ERROR, Connection, DatabaseFile, Row, attach, open_for_reading, translated
 
 T = TypeVar("T")
 
@@ -45,6 +45,13 @@ class NearReader:
                 return work(connection)
             finally:
                 connection.execute("COMMIT")
+        except DRIVER_ERROR as error:
+            raise translated(error) from error
+
+    def glance(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        """Return the rows of one statement, which sees one state by itself."""
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
         except DRIVER_ERROR as error:
             raise translated(error) from error
 
