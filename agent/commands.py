@@ -19,8 +19,9 @@ from agent.imaging.decoder import Decoder
 from agent.imaging.drawing import draw_card
 from agent.till_client import TillNotRunning, till_client
 from agent.version import VERSION
-from sync.contract.protocol import EnrolRequest
+from sync.contract.protocol import EnrolledBefore, EnrolRequest
 from sync.hub_client import enrol as enrol_at_hub
+from sync.hub_errors import HubError
 from sync.runtime.settings import load
 from sync.runtime.state_lock import hold, private_folder
 
@@ -50,13 +51,13 @@ async def config_check(asked: argparse.Namespace) -> int:
 async def enrol(asked: argparse.Namespace) -> int:
     """Make this terminal known to the hub, and keep what the hub gave it."""
     settings = load(asked.config, Settings)
-    try:
-        request = EnrolRequest(code=asked.code, agent_version=VERSION)
-    except ValidationError:
-        raise CommandError("this is no enrolment code; type it as `loyalty-hub terminals invite` printed it") from None
     private_folder(settings.till.state)
     with hold(settings.lock_file):
-        answer = await enrol_at_hub(settings.hub.url, request, settings.hub.ca_file)
+        request = _enrol_request(asked.code, keys.enrolled_before(settings.enrolment_file, settings.journal_file))
+        try:
+            answer = await enrol_at_hub(settings.hub.url, request, settings.hub.ca_file)
+        except HubError as error:
+            raise CommandError(_why_not_enrolled(error, settings)) from error
         keys.write_enrolment(settings.enrolment_file, keys.Enrolment(hub_url=settings.hub.url, answer=answer))
     print(f"enrolled as terminal {answer.terminal_id} of store {answer.store_id}")  # noqa: T201
     return 0
@@ -135,6 +136,30 @@ async def key_rotate(asked: argparse.Namespace) -> int:
             keys.new_pos_key(settings.pos_key_file, settings.api.key_group)
     print(f"new key in {settings.pos_key_file}; give it to the point-of-sale software")  # noqa: T201
     return 0
+
+
+def _enrol_request(code: str, before: EnrolledBefore | None) -> EnrolRequest:
+    try:
+        return EnrolRequest(code=code, agent_version=VERSION, before=before)
+    except ValidationError:
+        raise CommandError("this is no enrolment code; type it as `loyalty-hub terminals invite` printed it") from None
+
+
+def _why_not_enrolled(error: HubError, settings: Settings) -> str:
+    """Return what went wrong and the next step, for the person who typed the code."""
+    if error.code == "code_refused":
+        return (
+            "the hub refused the code: it is wrong, used, too old or was tried too often; "
+            "type it again, or ask for a new one with `loyalty-hub terminals invite`"
+        )
+    if error.code == "other_terminal":
+        return (
+            f"the hub does not know {settings.till.state} as a terminal of this store; ask for a code of the store it "
+            "was enrolled for, or set till.state to a new folder and enrol that as a new terminal"
+        )
+    if error.code == "certificate":
+        return f"the certificate of {settings.hub.url} is not trusted; check hub.url and hub.ca_file"
+    return f"{error}; asked {settings.hub.url}: check hub.url and the line, then try again"
 
 
 def _outbox_line(row: Mapping[str, Any]) -> str:

@@ -141,6 +141,11 @@ class Settings(Section):
         return self.till.state / "pos" / "pos.key"
 
     @property
+    def journal_file(self) -> Path:
+        """Where the terminal's events are kept."""
+        return self.till.state / "till.db"
+
+    @property
     def lock_file(self) -> Path:
         """Held by the one agent that runs on this state folder."""
         return self.till.state / "agent.lock"

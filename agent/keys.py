@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sync.contract.customers import Value
-from sync.contract.protocol import EnrolAnswer
+from sync.contract.protocol import EnrolAnswer, EnrolledBefore
 from sync.runtime.sqlite_file import KEY_BYTES
 from sync.runtime.state_lock import private_folder, write_private
 
@@ -86,6 +86,24 @@ def read_enrolment(path: Path) -> Enrolment:
         return Enrolment.model_validate_json(_read(path))
     except ValidationError:
         raise KeyFileError(f"{path} is damaged; bring back a backup of it, or enrol this till again") from None
+
+
+def enrolled_before(path: Path, journal: Path) -> EnrolledBefore | None:
+    """Return which terminal this folder was; None where it was none, or has recorded nothing that bears its name.
+
+    Raises:
+        KeyFileError: events may wait in `journal`, and nobody can say any more whose they are.
+    """
+    try:
+        answer = read_enrolment(path).answer
+    except KeyFileError:
+        if not journal.exists():
+            return None
+        raise KeyFileError(
+            f"{path} is missing or damaged, and the events in {journal} bear its terminal's name; bring back a backup "
+            "of it, or set till.state to a new folder and enrol that as a new terminal"
+        ) from None
+    return EnrolledBefore(terminal_id=answer.terminal_id, store_id=answer.store_id, credential=answer.credential)
 
 
 def write_enrolment(path: Path, enrolment: Enrolment) -> None:

@@ -170,7 +170,7 @@ class _Scanner:
 async def _open_store(settings: Settings, enrolment: keys.Enrolment, clock: Clock) -> AsyncIterator[Store]:
     if notice := driver_notice():
         _log.warning("%s", notice)
-    key = keys.database_key(settings.database_key_file, settings.till.state / "till.db")
+    key = keys.database_key(settings.database_key_file, settings.journal_file)
     answer = enrolment.answer
     async with open_store(
         settings.till.state, key, terminal_id=answer.terminal_id, store_id=answer.store_id, clock=clock

@@ -69,11 +69,24 @@ class ProblemCode(StrEnum):
     PROTOCOL_UNKNOWN = "protocol_unknown"
 
 
+class EnrolledBefore(Strict):
+    """Which terminal this machine was at its last enrolment, and the credential that proves it, served or not."""
+
+    terminal_id: Code
+    store_id: Code
+    credential: str = Field(min_length=20, max_length=200, repr=False)
+
+
 class EnrolRequest(Strict):
-    """`POST /v1/enrolments`: a one-time code becomes a terminal."""
+    """`POST /v1/enrolments`: a one-time code becomes a terminal.
+
+    A machine that was a terminal `before` stays the same one: what waits on it was recorded under that identity, and
+    travels under no other.
+    """
 
     code: str = Field(min_length=8, max_length=64)
     agent_version: str = Field(max_length=40)
+    before: EnrolledBefore | None = None
 
 
 class EnrolAnswer(Value):

@@ -18,10 +18,12 @@ from sync.hub.founding import Founding
 from sync.hub.programs import newest_program
 from sync.hub.terminals import (
     NewTerminal,
+    OtherTerminal,
     Place,
     Terminal,
     count,
     enrol,
+    enrol_again,
     find,
     hand_out_next,
     new_credential,
@@ -62,14 +64,22 @@ class Reception:
 
         Raises:
             CodeRefused: the code is wrong, used, too old, or was tried too often.
+            OtherTerminal: it was another terminal before, or another store's; the code stays good.
         """
-        now = self._clock.now()
-        new = NewTerminal(str(new_id(now)), new_credential(), request.agent_version)
+        now, before = self._clock.now(), request.before
+        terminal_id = before.terminal_id if before is not None else str(new_id(now))
+        new = NewTerminal(terminal_id, new_credential(), request.agent_version)
 
         def work(connection: Connection) -> Place | None:
             place = redeem_invitation(connection, request.code, now)
-            if place is not None:
+            if place is None:
+                return None
+            if before is None:
                 enrol(connection, new, place, now)
+                return place
+            if before.store_id != place.store_id:
+                raise OtherTerminal
+            enrol_again(connection, new, before.credential, place, now)
             return place
 
         place = await self._writer.write(work)

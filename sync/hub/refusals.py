@@ -14,6 +14,7 @@ from sync.hub.feed import Resync
 from sync.hub.intake import Gap
 from sync.hub.reception import CodeRefused, ProtocolUnknown
 from sync.hub.snapshots import SnapshotDelayed, SnapshotUnknown
+from sync.hub.terminals import OtherTerminal
 from sync.runtime.problems import BODY_NOT_JSON, BODY_TOO_LARGE, Kind, Problem
 from sync.runtime.sqlite_file import DatabaseBusy, DatabaseFull
 
@@ -24,6 +25,7 @@ CREDENTIAL_UNKNOWN = Kind(401, ProblemCode.CREDENTIAL_UNKNOWN, "No terminal has 
 TERMINAL_REVOKED = Kind(403, ProblemCode.TERMINAL_REVOKED, "The terminal was revoked; keep its events and ask the hub.")
 PROTOCOL_UNKNOWN = Kind(426, ProblemCode.PROTOCOL_UNKNOWN, "The hub speaks none of these protocols; upgrade.")
 CODE_REFUSED = Kind(422, "code_refused", "The one-time code is wrong, used, too old or was tried too often.")
+OTHER_TERMINAL = Kind(409, "other_terminal", "This machine was another terminal before, or one of another store.")
 WRONG_STREAM = Kind(409, "wrong_stream", "An event or the address names another terminal, incarnation or seq.")
 IDENTIFIER_MISMATCH = Kind(422, "identifier_mismatch", "An identifier's id is not the keyed hash of its value.")
 SNAPSHOT_UNKNOWN = Kind(404, "snapshot_unknown", "There is no such snapshot or chunk (any more); ask for the current.")
@@ -37,6 +39,7 @@ KINDS = (
     TERMINAL_REVOKED,
     PROTOCOL_UNKNOWN,
     CODE_REFUSED,
+    OTHER_TERMINAL,
     WRONG_STREAM,
     IDENTIFIER_MISMATCH,
     SNAPSHOT_UNKNOWN,
@@ -45,6 +48,7 @@ KINDS = (
 
 _PLAIN: Mapping[type[Exception], Kind] = {
     CodeRefused: CODE_REFUSED,
+    OtherTerminal: OTHER_TERMINAL,
     Resync: RESYNC,
     SnapshotUnknown: SNAPSHOT_UNKNOWN,
 }

@@ -98,6 +98,10 @@ def redeem_invitation(connection: Connection, code: str, now: datetime) -> Place
     return Place(row[1], row[2])
 
 
+class OtherTerminal(Exception):
+    """The machine claims to have been a terminal that it does not prove to be, or that is another store's."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewTerminal:
     """A terminal about to be enrolled; its credential is a secret."""
@@ -114,6 +118,30 @@ def enrol(connection: Connection, new: NewTerminal, place: Place, now: datetime)
         "VALUES (?, ?, ?, ?, ?, ?)",
         (new.terminal_id, place.store_id, place.name, _hash(new.credential), _ms(now), new.agent_version),
     )
+
+
+def enrol_again(connection: Connection, new: NewTerminal, credential: str, place: Place, now: datetime) -> None:
+    """Take a terminal back that was here before, revoked or not, under the id that its waiting events bear.
+
+    Its former `credential` serves until the new one is used, so that a lost answer can be asked for again. An id that
+    is not known here is believed: it comes with a valid code, and a hub restored from a backup forgot its terminals.
+
+    Raises:
+        OtherTerminal: the id is known, and the credential is not its, or it is of another store.
+    """
+    known = connection.execute("SELECT 1 FROM terminals WHERE terminal_id = ?", (new.terminal_id,)).fetchone()
+    if known is None:
+        enrol(connection, new, place, now)
+        return
+    former = _hash(credential)
+    changed = connection.execute(
+        "UPDATE terminals SET credential_hash = ?1, next_credential_hash = ?2, rotate = 0, revoked_ms = NULL, "
+        "agent_version = ?3, name = coalesce(nullif(?4, ''), name) "
+        "WHERE terminal_id = ?5 AND store_id = ?6 AND ?1 IN (credential_hash, next_credential_hash)",
+        (former, _hash(new.credential), new.agent_version, place.name, new.terminal_id, place.store_id),
+    )
+    if changed.rowcount != 1:
+        raise OtherTerminal
 
 
 def find(connection: Connection, credential: str) -> Terminal | None:

@@ -70,6 +70,25 @@ def test_enrolment_without_a_hub_or_a_code_is_one_line(
     assert err.count("\n") == 1
 
 
+def test_a_till_whose_name_is_lost_is_not_enrolled_over_its_events(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "till.db").write_bytes(b"events")
+
+    assert main(["enrol", "x" * 12, "--config", str(config)]) == 1
+
+    assert "hub.json is missing or damaged" in capsys.readouterr().err
+
+
+def test_an_enrolment_without_a_hub_names_the_address(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["enrol", "x" * 12, "--config", str(config)]) == 1
+
+    err = capsys.readouterr().err
+    assert NO_HUB in err
+    assert "hub.url" in err
+
+
 def test_a_drawn_card_is_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     number = make_card_number(42)
     picture = tmp_path / "card.png"
