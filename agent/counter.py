@@ -137,9 +137,9 @@ class Counter:
         Raises:
             CustomerUnknown: there is none of this id here.
         """
-        view, shown = self._recognition.person(customer_id)
+        view = self._recognition.person(customer_id)
         _log.info("customer opened: id=%s", customer_id)
-        self._screen.show(shown)
+        self._screen.show(self._recognition.person_shown(customer_id))
         return view
 
     def _program_for(self, currency: str) -> Program:
@@ -173,7 +173,7 @@ class Counter:
         """Show whom the sale was for, with the new balance: the point of sale may not have scanned before."""
         customer_id = result.customer_id
         if customer_id is not None:
-            self._screen.show_soon(lambda: self._recognition.person(customer_id)[1])
+            self._screen.show_soon(lambda: self._recognition.person_shown(customer_id))
         elif presented is not None:
             self._screen.show_soon(lambda: self._recognition.shown(presented))
 

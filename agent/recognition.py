@@ -82,8 +82,8 @@ class Recognition:
         accounts = frozenset(customer_id for who in found.people for customer_id in _accounts(who))
         return Shown(self._found_view(found, presented), accounts | {presented.id}, again)
 
-    def person(self, customer_id: str) -> tuple[CustomerView, Shown]:
-        """Return a customer that staff chose, as a view and as the screen shows it.
+    def person(self, customer_id: str) -> CustomerView:
+        """Return a customer that staff chose.
 
         Raises:
             CustomerUnknown: there is none of this id here.
@@ -91,15 +91,18 @@ class Recognition:
         person = self._store.customers.by_id(customer_id)
         if person is None:
             raise CustomerUnknown
-        view = self._view(person)
+        return self._view(person)
+
+    def person_shown(self, customer_id: str) -> Shown:
+        """Return what the screen shows for a customer: nothing, where they have left this cache meanwhile."""
+        person = self._store.customers.by_id(customer_id)
+        if person is None:
+            return Shown(NothingView())
 
         async def again() -> Shown:
-            try:
-                return self.person(customer_id)[1]
-            except CustomerUnknown:  # erased meanwhile
-                return Shown(NothingView())
+            return self.person_shown(customer_id)
 
-        return view, Shown(view, _accounts(person), again)
+        return Shown(self._view(person), _accounts(person), again)
 
     def card_of(self, request: SaleRequest) -> Presented | None:
         """Return the card that a sale presents, or None where it presents none.

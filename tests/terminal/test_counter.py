@@ -146,6 +146,19 @@ async def test_a_sale_shows_whom_it_was_for_with_the_new_balance(tmp_path: Path)
         assert (view.balance.posted, view.balance.pending) == (100, 15)
 
 
+async def test_a_customer_erased_before_the_screen_gets_to_the_sale_stops_nothing(tmp_path: Path) -> None:
+    async with _till(tmp_path) as till, asyncio.TaskGroup() as group:
+        await till.store.cache.apply(shop.page(shop.put(points=100)))
+        await till.counter.sale(shop.sale())
+        gone = CustomerGone(customer_id="c-1", reason="erased")
+        await till.store.cache.apply(shop.page(gone, position=2))
+        before = till.screen.state.seq
+        running = group.create_task(till.screen.run())
+        view = (await till.screen.beyond(before)).view
+        running.cancel()
+        assert isinstance(view, NothingView)
+
+
 async def test_a_quiet_hub_that_was_just_asked_makes_an_old_figure_true_today(tmp_path: Path) -> None:
     async with _till(tmp_path) as till:
         till.current_as_of = shop.MORNING + timedelta(hours=5)
