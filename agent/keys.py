@@ -7,6 +7,8 @@ none comes from `config.toml`.
 import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -118,7 +120,7 @@ def with_credential(enrolment: Enrolment, credential: str) -> Enrolment:
 
 
 def pos_key(path: Path, group: str | None) -> str:
-    """Return the bearer key for point-of-sale software, made on the first start.
+    """Return the bearer key for point-of-sale software, made on the first start; its group may reach it from now on.
 
     Raises:
         KeyFileError: the file holds no key, or the group does not exist.
@@ -128,29 +130,35 @@ def pos_key(path: Path, group: str | None) -> str:
     key = _read(path)
     if not key.startswith(_POS_KEY_PREFIX):
         raise KeyFileError(f"{path} holds no POS key; delete it, and the next start makes a new one")
-    return key
+    with _for_group(path, group):
+        return key
 
 
 def new_pos_key(path: Path, group: str | None) -> str:
     """Put a new bearer key in the place of the old one and return it.
-
-    With a group, its members may pass through the key's folder and the state folder above it, and list neither.
 
     Raises:
         KeyFileError: the group does not exist, or the file may not be given to it.
     """
     key = _POS_KEY_PREFIX + secrets.token_urlsafe(_POS_KEY_BYTES)
     private_folder(path.parent)
+    with _for_group(path, group) as group_id:
+        write_private(path, key.encode() + b"\n", mode=_POS_KEY_MODE, group=group_id)
+    return key
+
+
+@contextmanager
+def _for_group(path: Path, group: str | None) -> Iterator[int | None]:
+    """Let the members of a group pass through the key's folder and the state folder above it, and list neither."""
     group_id = _group_id(group)
     try:
         if group_id is not None:
             for folder in (path.parent, path.parent.parent):
                 os.chown(folder, -1, group_id)
                 folder.chmod(_PASSED_FOLDER_MODE)
-        write_private(path, key.encode() + b"\n", mode=_POS_KEY_MODE, group=group_id)
+        yield group_id
     except PermissionError as error:
         raise KeyFileError(f"{path} may not be given to group {group}; start as a user that is in it") from error
-    return key
 
 
 def _group_id(group: str | None) -> int | None:
