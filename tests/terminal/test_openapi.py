@@ -1,5 +1,6 @@
 """The API's description, held against the running server: same routes, and real answers that fit their schemas."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,20 @@ async def test_every_operation_but_health_refuses_a_caller_without_a_credential(
             for method in methods:
                 async with stranger.request(method, url, json={} if method == "post" else None) as answer:
                     assert answer.status == (200 if path == "/healthz" else 401), path
+
+
+async def test_the_front_page_lists_every_operation_for_a_point_of_sale(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    listed = {
+        (method, re.sub(r"\{\w+\}", "{}", path)) for method, path in re.findall(r"`(GET|POST) (/[\w/{}.-]*)`", readme)
+    }
+    async with till_and_pos(tmp_path) as (_, pos):
+        paths = (await _described(pos))["paths"]
+    served = {
+        (method.upper(), re.sub(r"\{\w+\}", "{}", path))
+        for path, methods in paths.items()
+        for method in methods
+        # The page's own way in, and what the command line does for its user.
+        if path not in ("/api/v1/sessions", "/api/v1/page-links", "/api/v1/pos-key")
+    }
+    assert listed == served
