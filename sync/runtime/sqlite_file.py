@@ -281,7 +281,12 @@ def _refusing_damage(file: DatabaseFile) -> Iterator[None]:
             raise DatabaseUnreadable(
                 f"{file.path} cannot be opened; check that its folder exists and may be written"
             ) from error
-        raise translated(error) from error
+        if code == sqlite3.SQLITE_IOERR:  # also how a full disk answers who only opens a file: its index finds no room
+            raise DatabaseUnreadable(
+                f"{file.path} cannot be opened: the disk is full or failing; free some space and try again"
+            ) from error
+        ours = translated(error)
+        raise type(ours)(f"{file.path}: {ours}") from error
     except OSError as error:
         raise DatabaseUnreadable(f"{file.path} cannot be written: {error.strerror}; check the folder") from error
 

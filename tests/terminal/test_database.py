@@ -1,6 +1,8 @@
 import asyncio
 import importlib.metadata
 import inspect
+import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from sync.runtime.database import SHARED_COMMIT_WORKS_MAX, open_reader, open_wri
 from sync.runtime.sqlite_file import (
     Connection,
     ConstraintBroken,
+    DatabaseError,
     DatabaseFile,
     DatabaseForeign,
     DatabaseFull,
@@ -232,6 +235,17 @@ async def test_a_folder_that_is_not_there_is_named(tmp_path: Path, file: Databas
     with pytest.raises(DatabaseUnreadable, match=r"no/a\.db"):
         async with open_writer(missing):
             pass
+
+
+async def test_a_disk_that_refuses_names_the_file_and_what_to_do(file: DatabaseFile) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # no file may grow: as on a full disk
+    try:
+        with pytest.raises(DatabaseError, match=rf"{re.escape(str(file.path))}.*full"):
+            async with open_writer(file):
+                pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def test_text_that_is_no_database_is_refused(tmp_path: Path, file: DatabaseFile) -> None:
