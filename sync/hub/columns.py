@@ -181,7 +181,7 @@ def restored(cell: str) -> str:
 
 def _whole_number(cell: str) -> int | str:
     """Return the number, or the cell as it is: the model then says what is wrong with it, beside all other faults."""
-    return int(cell) if re.fullmatch(r"[0-9]{1,15}", cell) else cell
+    return int(cell) if re.fullmatch(r"-?[0-9]{1,15}", cell) else cell
 
 
 def _preferences(filled: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -19,8 +19,9 @@ from sync.hub.columns import place
 
 IDENTIFIERS_MAX = 100
 
-# C0, DEL and C1: no name or sentence holds one, and on a till's display or in a log they are not harmless.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# C0, DEL and C1, the line ends of Unicode, and what turns the reading direction around for all that follows: no name or
+# sentence holds one, and on a till's display or in a log they are not harmless.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,12 @@ def to_row(fields: Mapping[str, Any], identifier_key: bytes, country_code: str) 
 
 
 _DATE_FAULT = "is missing, or no date such as 2026-03-05"
+_NUMBER_FAULT = "is no whole number such as 120"
 # The library's own words name patterns; these name what to write.
 _PLAIN_FAULTS = {
     "extra_forbidden": "unknown field",
+    "int_from_float": _NUMBER_FAULT,
+    "int_type": _NUMBER_FAULT,
     "missing": "is missing",
     "string_pattern_mismatch": "is missing, or no code: letters, digits and . _ : - only, 64 at most",
     "date_from_datetime_parsing": _DATE_FAULT,

@@ -126,6 +126,23 @@ async def test_bad_rows_are_named_by_line_and_field_and_good_ones_kept(importer:
     assert await importer.rows("SELECT customer_id FROM customers ORDER BY 1") == [("C-1",), ("C-6",)]
 
 
+async def test_what_is_wrong_with_an_opening_balance_is_said_in_plain_words(importer: Importer) -> None:
+    await importer(HEADER + "C-1,Zoé,fr,,,-5\nC-2,Ann,en,,,5.5\nC-3,Bob,en,,,many\n")
+
+    assert [(fault.line, fault.words) for fault in importer.faults] == [
+        (2, "Input should be greater than or equal to 0"),
+        (3, "is no whole number such as 120"),
+        (4, "is no whole number such as 120"),
+    ]
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u202e", "\u2067"])
+async def test_a_name_that_turns_the_screen_around_is_a_bad_row(importer: Importer, character: str) -> None:
+    done = await importer(HEADER + f"C-1,An{character}evil,en,,,\n")
+
+    assert (done.bad, importer.faults) == (1, [Fault(2, "given_name", "holds a control character")])
+
+
 async def test_a_quote_that_is_never_closed_costs_its_own_row_only(importer: Importer) -> None:
     rows = "".join(f"C-{number},Ann,en,,,\n" for number in range(2, 60))
 
