@@ -69,6 +69,12 @@ class Hub(Section):
             raise ValueError("must be an address such as https://hub.example.com:8700")
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("must begin with https:// unless the hub runs on this machine")
+        try:
+            usable = parts.port is None or parts.port > 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("must have a port from 1 to 65535 after its colon")
         return url.rstrip("/")
 
 

@@ -52,6 +52,8 @@ def test_the_example_file_names_no_key_that_does_not_exist() -> None:
         ("[hub]\nurll = 'https://hub.example.com'\n", "did you mean"),
         ("[hub]\nurl = 'https://hub.example.com'\n[api]\nport = '8710'\n", "api.port"),
         ("[hub]\nurl = 'http://hub.example.com'\n", "https://"),
+        ("[hub]\nurl = 'https://hub.example.com:99999'\n", "65535"),
+        ("[hub]\nurl = 'https://hub.example.com:none'\n", "65535"),
         ("[hub]\nurl = 'https://hub.example.com'\n[api]\nhost = '0.0.0.0'\n", "loopback"),
         ("[hub]\nurl = 'https://hub.example.com'\n[cards]\nprefix = '4111'\n", "bank"),
         ("[hub]\nurl = 'https://hub.example.com'\n[tille]\nstate = 'x'\n", "till"),
