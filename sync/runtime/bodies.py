@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from sync.runtime.problems import (
     BODY_INVALID,
@@ -134,12 +135,18 @@ def read_query(request: web.Request, model: type[M]) -> M:
 
 def invalid(kind: Kind, error: ValidationError) -> Problem:
     """Return a model's refusal as a problem that names each field and never its value."""
-    details = error.errors(include_url=False, include_input=False)
+    details = _without_echoes(error.errors(include_url=False, include_input=False))
     errors = [
         {"pointer": _pointer(detail["loc"]), "detail": _wording(detail["type"], detail["msg"])}
         for detail in details[:ERRORS_MAX]
     ]
     return Problem(kind, f"{len(details)} wrong: see errors.", members={"errors": errors})
+
+
+def _without_echoes(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list is too short where only its wrong items made it so; that would mislead the reader."""
+    wrong_within = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
+    return [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in wrong_within]
 
 
 def _check_media_type(request: web.Request, media_types: Collection[str]) -> None:

@@ -2,7 +2,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import aiohttp
@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sync.runtime.bodies import ERRORS_MAX, read_body, read_json, read_query
+from sync.runtime.bodies import ERRORS_MAX, read_body, read_json, read_query, validate_json
 from sync.runtime.http_server import ServedAt, serve
 from sync.runtime.problems import CODES, KINDS, Kind, Problem, codes, problem_middleware
 
@@ -155,6 +155,20 @@ async def test_wrong_fields_are_named_and_values_never_repeated() -> None:
         "#/kind": "Input should be 'sale' or 'refund'",
         "#/a~1b~0c": "Extra inputs are not permitted",
     }
+
+
+def test_a_list_whose_only_item_is_wrong_is_not_called_too_short() -> None:
+    class Basket(BaseModel):
+        lines: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = Field(min_length=1)
+
+    def pointers(text: bytes) -> list[str]:
+        with pytest.raises(Problem) as refused:
+            validate_json(text, Basket)
+        errors: Any = refused.value.members["errors"]
+        return [error["pointer"] for error in errors]
+
+    assert pointers(b'{"lines": [-1]}') == ["#/lines/0"]
+    assert pointers(b'{"lines": []}') == ["#/lines"]
 
 
 async def test_rule_of_ours_is_told_in_our_words() -> None:
