@@ -62,7 +62,7 @@ make_command() {
     rm -f "$root/.venv/bin/$1"
     cat >"$root/.venv/bin/$1" <<END
 #!/bin/sh
-exec "\$(dirname "\$0")/python" -P -m $2 "\$@"
+exec "\$(dirname "\$(readlink -f "\$0")")/python" -P -m $2 "\$@"
 END
     chmod 755 "$root/.venv/bin/$1"
 }

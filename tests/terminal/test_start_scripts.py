@@ -126,6 +126,20 @@ def test_the_commands_stand_in_the_environment(tmp_path: Path, command: str) -> 
     assert machine.calls()[-1] == f"-P -m {'agent' if command == 'loyalty-agent' else 'sync.hub'} run a b"
 
 
+def test_a_link_to_a_command_finds_the_environment_it_leads_to(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.start()
+    link = tmp_path / "loyalty-agent"
+    link.symlink_to(machine.root / ".venv/bin/loyalty-agent")
+
+    ended = subprocess.run(
+        [str(link), "run"], env={"CALLS": str(tmp_path / "calls"), "PATH": "/usr/bin:/bin"}, check=False
+    )
+
+    assert ended.returncode == 0
+    assert machine.calls()[-1] == "-P -m agent run"
+
+
 def test_the_checkout_is_on_the_path_by_a_relative_line(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.start()
