@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,6 @@ _SAID = (
     HubSetupError,
     ImagingError,
     KeyFileError,
-    OSError,
     ServeError,
     TillNotRunning,
     TillRefused,
@@ -49,9 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _SAID as error:
         print(f"loyalty-agent: {error}", file=sys.stderr)
         return _EXIT_FAILED
+    except OSError as error:
+        print(f"loyalty-agent: {_named(error)}", file=sys.stderr)
+        return _EXIT_FAILED
     except KeyboardInterrupt:
         return _EXIT_FAILED
     return code
+
+
+def _named(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "the disk is full; free some space and try again"
+    return f"{error.filename or 'a file'}: {error.strerror or 'cannot be used'}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ Every command but `run` works beside a running hub or without one.
 
 import argparse
 import asyncio
+import errno
 import logging
 import os
 import sys
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ServeError, AlreadyRunning, DatabaseError, ImportFileError) as error:
         return _say(str(error), FAILED)
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return _say("the disk is full; free some space and try again", FAILED)
         return _say(f"{error.filename or 'a file'}: {error.strerror or 'cannot be used'}", FAILED)
     except KeyboardInterrupt:
         return FAILED

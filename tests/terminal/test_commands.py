@@ -116,6 +116,14 @@ def test_pictures_that_cannot_be_read_are_named_and_do_not_stop_the_others(
     assert [line["error"]["code"] for line in lines] == ["image_unreadable", "file_unreadable"]
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "none" / "card.png"
+
+    assert main(["card", "draw", make_card_number(42), "-o", str(picture)]) == 1
+
+    assert capsys.readouterr().err == f"loyalty-agent: {picture}: No such file or directory\n"
+
+
 @pytest.mark.parametrize("command", [["outbox", "list"], ["outbox", "export"], ["open"]])
 def test_what_needs_a_running_till_says_that_none_runs(
     config: Path, capsys: pytest.CaptureFixture[str], command: list[str]
