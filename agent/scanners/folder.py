@@ -42,7 +42,7 @@ class FolderScanner:
         while True:
             for picture in await asyncio.to_thread(self._settled):
                 reading = await self._read(picture)
-                code = self._choose(reading) if reading is not None else None
+                code = self._chosen(reading) if reading is not None else None
                 await asyncio.to_thread(_put_away, picture, READ if code else UNREAD)
                 if code is not None:
                     yield Scan(code.text, code.symbology, "folder")
@@ -59,6 +59,12 @@ class FolderScanner:
         before, self._sizes = self._sizes, {path: size for path, (_, size) in found.items()}
         settled = [path for path, (_, size) in found.items() if before.get(path) == size]
         return sorted(settled, key=lambda path: (found[path][0], path.name))
+
+    def _chosen(self, reading: Reading) -> Code | None:
+        code = self._choose(reading)
+        if code is None:  # the screen stays as it was, so somebody must be able to find out why
+            _log.warning("picture put aside: scanner=folder cause=%s", "several_cards" if reading.codes else "no_code")
+        return code
 
     async def _read(self, picture: Path) -> Reading | None:
         try:

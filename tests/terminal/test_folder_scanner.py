@@ -1,9 +1,13 @@
 """A watched folder as a scanner, with real pictures and the real decoder."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
+from PIL import Image
 
 from agent.imaging.decoder import Decoder
 from agent.imaging.drawing import draw_card
@@ -48,6 +52,22 @@ async def test_rubbish_and_large_files_are_put_aside_and_hold_nothing_up(tmp_pat
         assert (await anext(scans)).text == shop.card(3)
     assert {path.name for path in (tmp_path / "unread").iterdir()} == {"a.png", "b.jpg"}
     assert (tmp_path / "notes.txt").exists()
+
+
+async def test_two_cards_in_one_picture_are_no_guess_and_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = Image.new("RGB", (2000, 1000), "white")
+    for place, serial in enumerate((1, 2)):
+        with Image.open(io.BytesIO(draw_card(shop.card(serial)))) as card:
+            both.paste(card, (place * 1000, 0))
+    both.save(tmp_path / "a.png")
+    Image.new("RGB", (200, 200), "white").save(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes(draw_card(shop.card(3)))
+    async with _scans(tmp_path) as scans:
+        assert (await anext(scans)).text == shop.card(3)
+    assert [record.getMessage().rpartition("cause=")[2] for record in caplog.records] == ["several_cards", "no_code"]
+    assert {path.name for path in (tmp_path / "unread").iterdir()} == {"a.png", "b.png"}
 
 
 async def test_a_second_picture_of_one_name_covers_nothing(tmp_path: Path) -> None:
