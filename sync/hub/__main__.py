@@ -128,9 +128,12 @@ async def _export(options: argparse.Namespace, config: HubConfig) -> int:
             path = Path(name)
             part = path.with_name(path.name + ".part")
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as out:
-                number = await reader.read(lambda connection: export_customers(connection, out, form))
-            part.replace(path)
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as out:
+                    number = await reader.read(lambda connection: export_customers(connection, out, form))
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)  # half a list of customers is personal data that nobody asked for
     print(f"{number} customers", file=sys.stderr)
     return DONE
 

@@ -203,6 +203,19 @@ class Process:
         return self.popen.returncode, error
 
 
+def test_an_export_that_fails_leaves_no_customers_behind(
+    config: Path, customers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(config, "import", customers) == 0
+    out = tmp_path / "out"
+    (out / "taken.csv").mkdir(parents=True)
+
+    assert call(config, "export", out / "taken.csv") == 1
+
+    assert "taken.csv" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["taken.csv"]
+
+
 async def test_a_hub_ends_cleanly_when_told_to_and_a_killed_one_starts_again(config: Path) -> None:
     first = await asyncio.to_thread(Process, config)
     try:
