@@ -16,8 +16,8 @@ from enum import StrEnum
 from typing import ClassVar, TypeAlias
 from urllib.parse import urlsplit
 
-from agent.bank_cards import is_bank_number, masked, overlaps_bank_range, track_number
-from agent.check_digits import UPC_E_DIGITS, gtin_valid, luhn_digit, luhn_valid, upc_e_to_upc_a
+from sync.contract.bank_cards import is_bank_number, masked, overlaps_bank_range, track_number
+from sync.contract.check_digits import UPC_E_DIGITS, gtin_valid, luhn_digit, luhn_valid, upc_e_to_upc_a
 from sync.contract.identifiers import normalise_email, normalise_phone
 
 # Longer than any card text we know (a signed token has 142 characters); a paste of a whole page stops here.

@@ -35,6 +35,7 @@ from sync.contract.events import Flag
 from sync.contract.identifiers import Scheme
 from sync.contract.program import Program
 from sync.runtime.clock import Clock
+from sync.runtime.sqlite_file import DatabaseError
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Counter:
             presented = self._recognition.presented(Scheme.CARD, meaning.number)
             found = self._recognition.found(presented)
             if not found.people and found.asked in (Asked.NOT_YET, Asked.UNKNOWN):
-                await self._store.journal.present(presented.for_hub())
+                await self._wish_to_know(presented)
             shown = self._recognition.shown(presented, found if found.people else None)
         self._screen.show(shown)
         return shown.view
@@ -141,6 +142,13 @@ class Counter:
         _log.info("customer opened: id=%s", customer_id)
         self._screen.show(self._recognition.person_shown(customer_id))
         return view
+
+    async def _wish_to_know(self, presented: Presented) -> None:
+        """Keep the wish to know whom a card leads to. On a full disk it is let go: the next scan wishes again."""
+        try:
+            await self._store.journal.present(presented.for_hub())
+        except DatabaseError as error:
+            _log.warning("a wish to know a card was not kept: cause=%s", type(error).__name__)
 
     def _program_for(self, currency: str) -> Program:
         program = self._store.cache.program

@@ -24,6 +24,8 @@ from sync.contract.program import Program, SaleLine, earn
 CLOCK_TOLERANCE = timedelta(minutes=2)
 # Longer than any time zone mistake; a sale further ahead than this never happened.
 FUTURE_MAX = timedelta(hours=24)
+# A line may be down for weeks; a sale from before last year was made by a dead clock, which says 1970.
+PAST_MAX = timedelta(days=366)
 # A dead clock says 1970; a year that no database or log can write is refused.
 _YEAR_MIN, _YEAR_MAX = 1970, 9998
 
@@ -162,7 +164,7 @@ def judge_time(occurred_at: datetime, now: datetime, hub_now: datetime | None) -
     if hub_now is not None and occurred_at > hub_now + FUTURE_MAX:
         return Timing.FROM_THE_FUTURE
     clock_is_off = hub_now is not None and abs(now - hub_now) > CLOCK_TOLERANCE
-    if clock_is_off or occurred_at > now + CLOCK_TOLERANCE:
+    if clock_is_off or not now - PAST_MAX <= occurred_at <= now + CLOCK_TOLERANCE:
         return Timing.UNTRUSTED
     return Timing.TRUSTED
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent import codes
-from agent.bank_cards import hide_bank_numbers
 from agent.codes import DEFAULT_SCHEME, BankCard, CardNumber, CardScheme, Coupon, Meaning, Product
 from agent.imaging.decoder import Decoder
 from agent.imaging.errors import ImagingError
 from agent.imaging.symbols import Code
 from agent.imaging.wire import PICTURE_BYTES_MAX, Reading
+from sync.contract.bank_cards import hide_bank_numbers
 
 EXIT_ALL_READ, EXIT_SOME_NOT_READ = 0, 1
 

@@ -8,8 +8,8 @@ such phantoms look.
 import re
 from dataclasses import dataclass, field
 
-from agent.check_digits import UPC_E_DIGITS, gtin_valid, upc_e_to_upc_a
 from agent.codes import Symbology
+from sync.contract.check_digits import UPC_E_DIGITS, gtin_valid, upc_e_to_upc_a
 
 RETAIL = frozenset({Symbology.EAN_13, Symbology.EAN_8, Symbology.UPC_A, Symbology.UPC_E})
 # Without a check of their own, or (retail) with one that both engines have been seen to satisfy with wrong digits.

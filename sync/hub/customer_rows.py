@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from sync.contract.bank_cards import is_bank_number
 from sync.contract.customers import Code, Customer
 from sync.contract.events import Points, Strict
 from sync.contract.identifiers import IDENTIFIER_VALUE_CHARS_MAX, Scheme, hint, identifier_id, normalise
@@ -166,6 +167,8 @@ def _written(
         value = normalise(scheme, text, country_code=country_code)
         if value is None:
             faults.append((scheme.value, _NOT_OF_THE_SCHEME[scheme]))
+        elif scheme is Scheme.CARD and value.isdigit() and is_bank_number(value):
+            faults.append((scheme.value, "is the number of a bank card, which is never kept here"))
         else:
             written[(scheme, value)] = None
     return list(written), faults

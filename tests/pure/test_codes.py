@@ -4,8 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.bank_cards import RANGES, hide_bank_numbers, is_bank_number, overlaps_bank_range
-from agent.check_digits import gtin_digit, gtin_valid, luhn_digit, luhn_valid, upc_e_to_upc_a
 from agent.codes import (
     DEFAULT_SCHEME,
     TEXT_CHARS_MAX,
@@ -35,6 +33,8 @@ from agent.codes import (
     read_query,
     to_json,
 )
+from sync.contract.bank_cards import RANGES, hide_bank_numbers, is_bank_number, overlaps_bank_range
+from sync.contract.check_digits import gtin_digit, gtin_valid, luhn_digit, luhn_valid, upc_e_to_upc_a
 
 CARD = make_card_number(1)
 GS = "\x1d"

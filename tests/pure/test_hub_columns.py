@@ -156,3 +156,10 @@ def test_a_fault_says_what_to_write_in_words_of_the_shop(fields: dict[str, Any],
     ((field, said),) = refused.value.faults
     assert field == fault[0]
     assert fault[1] in said
+
+
+def test_a_bank_cards_number_is_never_taken_for_a_card_of_ours() -> None:
+    with pytest.raises(RowError) as refused:
+        row_of(EXAMPLE | {"card": "9990000000012348|4111 1111 1111 1111"})
+    ((field, said),) = refused.value.faults
+    assert (field, "bank card" in said, "4111" in said) == ("card", True, False)

@@ -18,7 +18,8 @@ from agent.views import CustomerView, Freshness, NothingView, UnknownCardView
 from sync.contract.customers import Caution, CautionKind
 from sync.contract.events import Flag
 from sync.contract.identifiers import Scheme
-from sync.contract.protocol import CustomerGone
+from sync.contract.protocol import CustomerGone, PresentedIdentifier
+from sync.runtime.sqlite_file import DatabaseFull
 from tests.support import shop
 from tests.support.clock import FakeClock
 
@@ -48,6 +49,10 @@ async def _till(folder: Path, *, rules: bool = True) -> AsyncIterator[Till]:
         yield Till(store, clock)
 
 
+async def _disk_full(_: PresentedIdentifier) -> None:
+    raise DatabaseFull("the disk is full")
+
+
 @pytest.mark.parametrize(
     ("ahead", "hub_ahead", "flags"),
     [
@@ -55,7 +60,8 @@ async def _till(folder: Path, *, rules: bool = True) -> AsyncIterator[Till]:
         (timedelta(minutes=2), None, ()),
         (timedelta(minutes=3), None, (Flag.TIME_UNTRUSTED,)),
         (timedelta(days=4_000), None, (Flag.TIME_UNTRUSTED,)),  # nobody can prove it wrong
-        (timedelta(days=-400), None, ()),  # a late sale is a sale
+        (timedelta(days=-300), None, ()),  # a late sale is a sale
+        (timedelta(days=-56 * 365), None, (Flag.TIME_UNTRUSTED,)),  # a dead clock says 1970
         (timedelta(0), timedelta(hours=3), (Flag.TIME_UNTRUSTED,)),  # our own clock is off
         (timedelta(hours=24), timedelta(0), (Flag.TIME_UNTRUSTED,)),
     ],
@@ -133,6 +139,12 @@ async def test_the_wish_to_know_an_unknown_card_waits_for_the_hub_once(tmp_path:
         again = await till.counter.scan(shop.card())
         assert isinstance(again, UnknownCardView)
         assert again.asked == "unknown"
+
+
+async def test_a_card_is_shown_also_where_the_wish_to_know_more_cannot_be_written(tmp_path: Path) -> None:
+    async with _till(tmp_path) as till:
+        till.store.journal.present = _disk_full  # type: ignore[assignment, method-assign]
+        assert isinstance(await till.counter.scan(shop.card()), UnknownCardView)
 
 
 async def test_a_sale_shows_whom_it_was_for_with_the_new_balance(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ off: a prefix inside one of them is refused, so that no card of ours can ever be
 import re
 from typing import NamedTuple
 
-from agent.check_digits import luhn_valid
+from sync.contract.check_digits import luhn_valid
 
 
 class Range(NamedTuple):
