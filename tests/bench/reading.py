@@ -7,16 +7,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
+from agent.store import Store
 from agent.store.names import fold, prefix_query
 from sync.contract.identifiers import Scheme, identifier_id
-from tests.bench.findings import Bound, Finding, percentile
+from tests.bench.findings import Bound, Finding, Round, percentile
 from tests.bench.people import SEED, card, searches
 from tests.bench.plain import open_plain
 from tests.bench.rounds import interleaved, rounds_of
+from tests.bench.selling import Sales, open_counter, sell_at_once
 from tests.bench.world import World
 
 _READS = 2_000
 _SEARCHES = 300
+_WAITING = 100
 _US = 1_000_000
 _MS = 1_000
 # As many as a search of ours answers.
@@ -33,31 +36,32 @@ _NAMES = (
 
 
 async def customer_read(world: World, rounds: int) -> list[Finding]:
-    """Read random customers by the id of their card: with nothing pending on this till, and with some sales waiting."""
+    """Read random customers by the id of their card: with nothing pending on this till, and with sales waiting."""
     till = await world.till()
     plain = open_plain(await world.plain())
     identifiers = _Cards(world.size, till.identifier_key)
-    findings = []
-    async with till.open_store() as store:
-        taken = await interleaved(
-            rounds,
-            ours=lambda: _each(store.customers.by_identifier, identifiers.next()),
-            raw=lambda: _each_raw(plain, _CUSTOMER, identifiers.again()),
-        )
-        findings.append(
-            Finding(
-                "customer",
-                "read",
-                world.size,
-                "µs",
-                rounds_of(taken),
-                raw_is="select of the same row by the same id, plain sqlite3, same process",
-                bounds=(Bound("ratio", "<=", 6.0),),
-                notes={"reads_per_round": _READS},
-            )
-        )
+    async with open_counter(till) as (counter, store):
+        quiet = await _customers_read(store, plain, identifiers, rounds)
+        await sell_at_once(counter, Sales(world.size).next(_WAITING))
+        waiting = await _customers_read(store, plain, identifiers, rounds)
     plain.close()
-    return findings
+    raw_is = "select of the same row by the same id, plain sqlite3, same process"
+    bounds, notes = (Bound("ratio", "<=", 6.0),), {"reads_per_round": _READS}
+    return [
+        Finding("customer", number, world.size, "µs", taken, raw_is, bounds, {**notes})
+        for number, taken in (("read", quiet), (f"read_with_{_WAITING}_sales_waiting", waiting))
+    ]
+
+
+async def _customers_read(
+    store: Store, plain: sqlite3.Connection, identifiers: "_Cards", rounds: int
+) -> tuple[Round, ...]:
+    taken = await interleaved(
+        rounds,
+        ours=lambda: _each(store.customers.by_identifier, identifiers.next()),
+        raw=lambda: _each_raw(plain, _CUSTOMER, identifiers.again()),
+    )
+    return rounds_of(taken)
 
 
 async def name_search(world: World, rounds: int) -> list[Finding]:
