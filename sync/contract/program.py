@@ -96,6 +96,8 @@ def spread(total: int, weights: Sequence[int]) -> tuple[int, ...]:
             raise ValueError("points cannot be spread over lines that cost nothing")
         return (0,) * len(weights)
     parts = [total * weight // whole for weight in weights]
+    if sum(parts) == total:
+        return tuple(parts)
     by_remainder = sorted(range(len(weights)), key=lambda line: (-(total * weights[line] % whole), line))
     for line in by_remainder[: total - sum(parts)]:
         parts[line] += 1

@@ -128,6 +128,22 @@ async def test_a_card_of_somebody_else_than_the_named_customer_is_refused(tmp_pa
             await till.counter.sale(shop.sale(customer_id="c-2", card=shop.card()))
 
 
+@pytest.mark.parametrize("sales", [1, 16, 17, 40])
+async def test_however_many_sales_wait_on_a_card_each_counts_until_it_is_covered(tmp_path: Path, sales: int) -> None:
+    async with _till(tmp_path) as till:
+        await till.store.cache.apply(shop.page(shop.put(points=100)))
+        for number in range(sales):
+            await till.counter.sale(shop.sale(f"s-{number}"))
+        covered = sales // 2
+        page = shop.page(shop.put(points=100 + 15 * covered), position=2, covered={shop.INC: covered})
+        await till.store.cache.apply(page)
+        view = await till.counter.scan(shop.card())
+        assert isinstance(view, CustomerView)
+        assert (view.balance.pending, view.balance.shown) == (15 * (sales - covered), 100 + 15 * sales)
+        result = await till.counter.sale(shop.sale("last"))
+        assert result.balance.shown == 100 + 15 * (sales + 1)
+
+
 async def test_the_wish_to_know_an_unknown_card_waits_for_the_hub_once(tmp_path: Path) -> None:
     async with _till(tmp_path) as till:
         for _ in range(2):
