@@ -1,11 +1,11 @@
 """What the local API takes and gives, beside the values of the counter itself."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from agent.store.outbox import EntryState, OutboxRow
-from sync.contract.customers import Code, Value, Wording
+from sync.contract.customers import Value, Wording
 from sync.contract.events import Strict
 
 # Longer texts than any code come in too, and are named for what they are: too long.
@@ -19,7 +19,7 @@ class ScanRequest(Strict):
 
     text: str = Field(max_length=SCAN_CHARS_MAX, repr=False)
     symbology: str | None = Field(default=None, max_length=40, description="for example QR, EAN-13, Code128")
-    source: Code = "api"
+    source: Literal["api", "page"] = "api"
 
 
 class SearchRequest(Strict):

@@ -13,11 +13,11 @@ from agent.store.outbox import Outbox, OutboxRow
 from agent.views import CustomerView, View
 from agent.web import problem_kinds as kinds
 from agent.web.access import Access
-from agent.web.answers import json_answer
 from agent.web.openapi import Operation
 from agent.web.rate import Rate
 from agent.web.requests import OutboxQuery, OutboxRowShown, OutboxShown, ScanRequest, SearchRequest
 from sync.contract.customers import Code, Wording
+from sync.runtime.answers import json_answer
 from sync.runtime.bodies import read_json, read_query
 from sync.runtime.clock import Clock
 from sync.runtime.metrics import Metrics
@@ -55,7 +55,7 @@ class CounterRoutes:
         self._outbox = outbox
         self._clock = clock
         self._rate = Rate(searches_per_minute)
-        self._scans = metrics.counter("scans", "Scans, by what they turned out to be.", ["kind"])
+        self._scans = metrics.counter("scans", "Scans, by who asked and what they were.", ["source", "kind"])
         self._scan_seconds = metrics.histogram("scan_seconds", "From a parsed scan to the view of it.")
         self._sales = metrics.counter("sales", "Sales recorded or repeated.")
         self._reversals = metrics.counter("reversals", "Reversals recorded or repeated.")
@@ -178,7 +178,7 @@ class CounterRoutes:
         asked = await read_json(request, ScanRequest, limit=SCAN_BYTES_MAX)
         with kinds.as_problems(), self._scan_seconds.time():
             view = await self._counter.scan(asked.text, asked.symbology)
-        self._scans.labels(view.kind).inc()
+        self._scans.labels(asked.source, view.kind).inc()
         return json_answer(view)
 
     async def sale(self, request: web.Request) -> web.Response:
