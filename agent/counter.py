@@ -11,7 +11,7 @@ from agent import codes
 from agent.advice import person_row
 from agent.buyers import bought
 from agent.codes import CardNumber, Email, Name, Phone
-from agent.counter_errors import CurrencyRefused, NoProgram, SaleFromTheFuture
+from agent.counter_errors import CurrencyRefused, CustomerUnknown, NoProgram, SaleFromTheFuture
 from agent.recognition import Chain, HubWord, Presented, Recognition
 from agent.sales import (
     Buyer,
@@ -138,10 +138,12 @@ class Counter:
         Raises:
             CustomerUnknown: there is none of this id here.
         """
-        view = self._recognition.person(customer_id)
+        shown = self._recognition.person_shown(customer_id)
+        if not isinstance(shown.view, CustomerView):
+            raise CustomerUnknown
         _log.info("customer opened: id=%s", customer_id)
-        self._screen.show(self._recognition.person_shown(customer_id))
-        return view
+        self._screen.show(shown)
+        return shown.view
 
     async def _wish_to_know(self, presented: Presented) -> None:
         """Keep the wish to know whom a card leads to. On a full disk it is let go: the next scan wishes again."""

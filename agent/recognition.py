@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from agent import codes
 from agent.advice import advise, balance_shown, person_row
 from agent.codes import CardNumber, CardScheme
-from agent.counter_errors import CustomerUnknown, NotACard
+from agent.counter_errors import NotACard
 from agent.sales import SaleRequest
 from agent.screen import Shown
 from agent.store import Store
@@ -81,17 +81,6 @@ class Recognition:
 
         accounts = frozenset(customer_id for who in found.people for customer_id in _accounts(who))
         return Shown(self._found_view(found, presented), accounts | {presented.id}, again)
-
-    def person(self, customer_id: str) -> CustomerView:
-        """Return a customer that staff chose.
-
-        Raises:
-            CustomerUnknown: there is none of this id here.
-        """
-        person = self._store.customers.by_id(customer_id)
-        if person is None:
-            raise CustomerUnknown
-        return self._view(person)
 
     def person_shown(self, customer_id: str) -> Shown:
         """Return what the screen shows for a customer: nothing, where they have left this cache meanwhile."""

@@ -18,10 +18,10 @@ from agent.store.files import till_file
 from agent.store.holders import Holders
 from agent.store.journal import EventJournal
 from agent.store.live import ATTACHED, LiveCache
-from agent.store.near import open_near_reader
 from agent.store.outbox import Outbox
 from sync.runtime.clock import Clock
 from sync.runtime.database import open_reader, open_writer
+from sync.runtime.near_reader import open_near_reader
 
 _INCARNATION_BYTES = 8
 

@@ -13,12 +13,12 @@ from agent.store.files import delete
 from agent.store.journal import EventJournal
 from agent.store.live import LiveCache
 from agent.store.loading import PARTS, SnapshotBroken, begin, conclude, load_chunk, place_identifiers
-from agent.store.near import NearReader
 from agent.store.rows import apply_page
 from sync.contract.program import Program
 from sync.contract.protocol import FeedPage, OutcomePut, ProgramPut, SnapshotManifest
 from sync.runtime.clock import Clock
 from sync.runtime.database import Reader, Writer, open_writer
+from sync.runtime.near_reader import NearReader
 from sync.runtime.sqlite_file import Connection, ConstraintBroken, DatabaseUnreadable
 
 

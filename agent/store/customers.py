@@ -4,19 +4,20 @@ The till's file is looked at before the cache is: a local event that leaves the 
 before, so a read may see it in both, where coverage takes it out once, and never in neither.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from agent.store.entries import pending_of
 from agent.store.files import moment
+from agent.store.holders import shared_among
 from agent.store.names import exact_query, fold, prefix_query
-from agent.store.near import NearReader
 from sync.contract.customers import Customer, IdentifierRef
 from sync.contract.ledger import Balance
 from sync.contract.protocol import CustomerPut
 from sync.runtime.database import Reader
+from sync.runtime.near_reader import NearReader
 from sync.runtime.sqlite_file import Connection, Row
 
 SEARCH_ROWS_MAX = 20
@@ -134,7 +135,7 @@ class Customers:
             pending = pending_of(connection, subjects, coverage)
             if pending:
                 # Points on an identifier that others share belong to the identifier until a person decides.
-                shared = _shared(connection, list(pending))
+                shared = shared_among(connection, list(pending))
                 pending = {subject: points for subject, points in pending.items() if subject not in shared}
         balance = Balance(points, sum(pending.values()))
         return Person(put.customer, put.identifiers, Account(balance, _when(as_of)))
@@ -145,15 +146,6 @@ class Customers:
             rows = connection.execute("SELECT inc, through FROM cache.coverage").fetchall()
             self._coverage = (cursor, dict(rows))
         return self._coverage[1]
-
-
-def _shared(connection: Connection, identifiers: Sequence[str]) -> frozenset[str]:
-    marks = ", ".join("?" * len(identifiers))
-    rows = connection.execute(
-        f"SELECT id FROM cache.identifiers WHERE id IN ({marks}) GROUP BY id HAVING count(*) > 1",
-        [bytes.fromhex(identifier) for identifier in identifiers],
-    )
-    return frozenset(row[0].hex() for row in rows)
 
 
 def _search(connection: Connection, words: list[str]) -> Hits:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from agent.store.entries import Basis
 from agent.store.files import moment
-from agent.store.near import NearReader
 from sync.contract.customers import Value
+from sync.runtime.near_reader import NearReader
 from sync.runtime.sqlite_file import Connection, Row
 
 _BY_IDENTIFIER = (
@@ -79,12 +79,7 @@ class Holders:
 
     def shared(self, identifiers: Sequence[str]) -> frozenset[str]:
         """Return those of the identifiers that lead to more than one customer."""
-        marks = ", ".join("?" * len(identifiers))
-        rows = self._near.glance(
-            f"SELECT id FROM cache.identifiers WHERE id IN ({marks}) GROUP BY id HAVING count(*) > 1",
-            [bytes.fromhex(identifier) for identifier in identifiers],
-        )
-        return frozenset(row[0].hex() for row in rows)
+        return self._near.read(lambda connection: shared_among(connection, identifiers))
 
     def _holders(self, sql: str, key: bytes | str) -> tuple[Holder, ...]:
         rows = self._rows(sql, key)
@@ -121,3 +116,13 @@ class Holders:
         shared: Callable[[Sequence[str]], Collection[str]] = _nobody,
     ) -> Basis:
         return Basis(points, subjects, self._coverage[1], moment(as_of) if as_of is not None else None, shared)
+
+
+def shared_among(connection: Connection, identifiers: Sequence[str]) -> frozenset[str]:
+    """Return those of the identifiers that lead to more than one customer."""
+    marks = ", ".join("?" * len(identifiers))
+    rows = connection.execute(
+        f"SELECT id FROM cache.identifiers WHERE id IN ({marks}) GROUP BY id HAVING count(*) > 1",
+        [bytes.fromhex(identifier) for identifier in identifiers],
+    )
+    return frozenset(row[0].hex() for row in rows.fetchall())

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from agent.store.files import cache_file, delete, delete_left_over_caches
-from agent.store.near import NearReader
 from sync.runtime.database import Reader, Writer, open_writer
+from sync.runtime.near_reader import NearReader
 from sync.runtime.sqlite_file import Connection, DatabaseFile, DatabaseUnreadable
 
 # The name that the live cache has on the reader, beside the till's own tables.

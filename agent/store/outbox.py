@@ -10,9 +10,9 @@ from pydantic import AwareDatetime
 
 from agent.store.files import moment
 from agent.store.journal import read_waiting
-from agent.store.near import NearReader
 from sync.contract.customers import Value
 from sync.runtime.database import Reader
+from sync.runtime.near_reader import NearReader
 from sync.runtime.sqlite_file import Connection
 
 PAGE_ROWS_MAX = 200

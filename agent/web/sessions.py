@@ -128,12 +128,6 @@ class PageDoor:
         session.used_s = now_s
         return True
 
-    def end_all(self) -> None:
-        """End every session and every link."""
-        self._links.clear()
-        self._sessions.clear()
-        self._by_cookie.clear()
-
     def _find(self, cookie: str, now_s: float) -> _Open | None:
         digest = _digest(cookie)
         session = self._by_cookie.get(digest)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from aiohttp import hdrs, web
 
 from agent.web.access import PAGE_LINK_REFUSED, SESSION_ENDED, Access
-from agent.web.answers import json_answer
 from agent.web.guard import PosKey, page_address, session_cookie, set_session_cookie
 from agent.web.openapi import Operation, document
 from agent.web.requests import Health, Nothing, PageLink, Readiness, SessionAnswer, SessionRequest
 from agent.web.sessions import LinkRefused, PageDoor, SessionEnded
+from sync.runtime.answers import json_answer
 from sync.runtime.bodies import read_json
 from sync.runtime.clock import Clock
 from sync.runtime.metrics import Metrics

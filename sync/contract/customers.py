@@ -33,10 +33,6 @@ class Wording(Value):
     en: Sentence
     fr: Sentence
 
-    def said_in(self, language: Language) -> str:
-        """Return the sentence in that language."""
-        return self.fr if language == "fr" else self.en
-
 
 class Purpose(StrEnum):
     """What a customer can agree to. Points need no consent: they are the contract itself."""

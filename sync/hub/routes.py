@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from sync.contract.customers import Value
 from sync.contract.identifiers import identifier_id
@@ -38,6 +38,7 @@ from sync.hub.guard import SERVICES, TERMINAL, Services, check_admin, check_epoc
 from sync.hub.presented import keep
 from sync.hub.refusals import BUSY, IDENTIFIER_MISMATCH, WRONG_STREAM, refusal_middleware
 from sync.hub.snapshot_files import Snapshot
+from sync.runtime.answers import json_answer
 from sync.runtime.bodies import read_body, read_json, read_query
 from sync.runtime.http_server import stopping
 from sync.runtime.problems import Problem, problem_middleware
@@ -75,18 +76,18 @@ def make_app(services: Services) -> web.Application:
 async def post_enrolment(request: web.Request) -> web.StreamResponse:
     """Turn a one-time code into a terminal."""
     enrolment = await read_json(request, EnrolRequest, limit=_ENROLMENT_BYTES_MAX)
-    return _answer(await services_of(request).reception.enrol(enrolment), HTTPStatus.CREATED)
+    return json_answer(await services_of(request).reception.enrol(enrolment), HTTPStatus.CREATED)
 
 
 async def post_credential(request: web.Request) -> web.StreamResponse:
     """Hand out a new credential."""
-    return _answer(await services_of(request).reception.rotate(request[TERMINAL]), HTTPStatus.CREATED)
+    return json_answer(await services_of(request).reception.rotate(request[TERMINAL]), HTTPStatus.CREATED)
 
 
 async def post_hello(request: web.Request) -> web.StreamResponse:
     """Greet a terminal."""
     hello = await read_json(request, HelloRequest, limit=_HELLO_BYTES_MAX)
-    return _answer(await services_of(request).reception.hello(request[TERMINAL], hello))
+    return json_answer(await services_of(request).reception.hello(request[TERMINAL], hello))
 
 
 async def put_stream(request: web.Request) -> web.StreamResponse:
@@ -97,7 +98,7 @@ async def put_stream(request: web.Request) -> web.StreamResponse:
         raise Problem(WRONG_STREAM, "The credential is another terminal's.")
     body = await read_body(request, limit=_UPLOAD_BYTES_MAX, media_types=(BATCH_CONTENT_TYPE,), gzip=True)
     sender = Sender(terminal.terminal_id, terminal.store_id, place["inc"])
-    return _answer(await services_of(request).intake.upload(sender, int(place["first"]), body))
+    return json_answer(await services_of(request).intake.upload(sender, int(place["first"]), body))
 
 
 async def get_feed(request: web.Request) -> web.StreamResponse:
@@ -146,7 +147,7 @@ async def post_identifiers(request: web.Request) -> web.StreamResponse:
         raise Problem(IDENTIFIER_MISMATCH)
     now = services.clock.now()
     known = await services.writer.write(lambda connection: keep(connection, asked.presented, terminal.terminal_id, now))
-    return _answer(IdentifiersAnswer(known=known))
+    return json_answer(IdentifiersAnswer(known=known))
 
 
 async def get_healthz(_: web.Request) -> web.StreamResponse:
@@ -196,10 +197,6 @@ ROUTES = (
 )
 
 
-def _answer(model: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    return web.Response(status=status, body=model.model_dump_json().encode(), content_type="application/json")
-
-
 async def _page(request: web.Request, after: int, limit: int) -> Page:
     terminal_id = request[TERMINAL].terminal_id
     return await services_of(request).reader.read(lambda connection: read_page(connection, terminal_id, after, limit))
@@ -208,7 +205,7 @@ async def _page(request: web.Request, after: int, limit: int) -> Page:
 async def _manifest(request: web.Request, snapshot: Snapshot) -> web.Response:
     services, terminal_id, pos = services_of(request), request[TERMINAL].terminal_id, snapshot.begun.pos
     coverage = await services.reader.read(lambda connection: covered(connection, terminal_id, pos))
-    return _answer(
+    return json_answer(
         SnapshotManifest(
             snapshot_id=snapshot.snapshot_id,
             hub_epoch=snapshot.epoch,

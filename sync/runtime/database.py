@@ -24,9 +24,10 @@ from sync.runtime.sqlite_file import (
     Connection,
     DatabaseError,
     DatabaseFile,
-    attach,
+    attach_instead,
     open_for_reading,
     open_for_writing,
+    read_one_state,
     translated,
 )
 
@@ -129,16 +130,11 @@ class Reader:
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` against one unchanging state of the file and return what it returned."""
-        return await _on_thread(self._connection, lambda connection: _read_one_state(connection, work))
+        return await _on_thread(self._connection, lambda connection: read_one_state(connection, work))
 
     async def attach_instead(self, name: str, file: DatabaseFile) -> None:
         """Let another file stand under an attached name, between two reads."""
-
-        def swap(connection: Connection) -> None:
-            connection.execute(f"DETACH DATABASE {name}")
-            attach(connection, name, file)
-
-        await _on_thread(self._connection, swap)
+        await _on_thread(self._connection, lambda connection: attach_instead(connection, name, file))
 
 
 class _Waiting(Generic[T]):
@@ -254,11 +250,3 @@ async def _on_thread(connection: aiosqlite.Connection, work: Work[T]) -> T:
         return await run(work, connection._conn)  # noqa: SLF001
     except DRIVER_ERROR as error:
         raise translated(error) from error
-
-
-def _read_one_state(connection: Connection, work: Work[T]) -> T:
-    connection.execute("BEGIN")
-    try:
-        return work(connection)
-    finally:
-        connection.execute("COMMIT")

@@ -7,12 +7,12 @@ wheel is missing, plain sqlite3 serves files without encryption; `driver_notice`
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 try:
     import sqlcipher3.dbapi2 as _cipher
@@ -31,6 +31,7 @@ _CACHE_KIB = 8_000
 _CHECKPOINT_PAGES = 1_000
 _WAL_BYTES_KEPT = 16 * 1024 * 1024
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 
 
@@ -68,10 +69,6 @@ class Cursor(Protocol):
     @property
     def rowcount(self) -> int:
         """Rows that the last statement changed."""
-
-    @property
-    def lastrowid(self) -> int | None:
-        """The rowid of the last inserted row."""
 
     def fetchone(self) -> Row | None:
         """Return the next row, or None."""
@@ -195,6 +192,21 @@ def attach(connection: Connection, name: str, file: DatabaseFile) -> None:
     else:
         connection.execute(f"ATTACH DATABASE ? AS {name}", (str(file.path),))
     connection.execute(f"PRAGMA {name}.cache_size=-{_CACHE_KIB}")
+
+
+def attach_instead(connection: Connection, name: str, file: DatabaseFile) -> None:
+    """Let another file stand under an attached name, between two reads."""
+    connection.execute(f"DETACH DATABASE {name}")
+    attach(connection, name, file)
+
+
+def read_one_state(connection: Connection, work: Callable[[Connection], T]) -> T:
+    """Run `work` against one unchanging state of the file and of those attached to it."""
+    connection.execute("BEGIN")
+    try:
+        return work(connection)
+    finally:
+        connection.execute("COMMIT")
 
 
 def _key_text(key: bytes) -> str:

@@ -183,14 +183,5 @@ def test_many_reloads_leave_no_heap_of_old_cookies() -> None:
     assert len(door._by_cookie) < 100
 
 
-def test_all_can_be_ended_at_once() -> None:
-    door = PageDoor()
-    code, session = door.new_link(0), opened(door)
-    door.end_all()
-    assert not admitted(door, session, 0)
-    with pytest.raises(LinkRefused):
-        door.open(code, 0)
-
-
 def _secrets(session: Session) -> tuple[str, str]:
     return session.cookie, session.page_token

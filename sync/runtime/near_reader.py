@@ -10,7 +10,16 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sync.runtime.database import Work
-from sync.runtime.sqlite_file import DRIVER_ERROR, Connection, DatabaseFile, Row, attach, open_for_reading, translated
+from sync.runtime.sqlite_file import (
+    DRIVER_ERROR,
+    Connection,
+    DatabaseFile,
+    Row,
+    attach_instead,
+    open_for_reading,
+    read_one_state,
+    translated,
+)
 
 T = TypeVar("T")
 
@@ -38,27 +47,23 @@ class NearReader:
 
     def read(self, work: Work[T]) -> T:
         """Run `work` against one unchanging state of the file and return what it returned."""
-        connection = self._connection
-        try:
-            connection.execute("BEGIN")
-            try:
-                return work(connection)
-            finally:
-                connection.execute("COMMIT")
-        except DRIVER_ERROR as error:
-            raise translated(error) from error
+        with _translating():
+            return read_one_state(self._connection, work)
 
     def glance(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         """Return the rows of one statement, which sees one state by itself."""
-        try:
+        with _translating():
             return self._connection.execute(sql, parameters).fetchall()
-        except DRIVER_ERROR as error:
-            raise translated(error) from error
 
     def attach_instead(self, name: str, file: DatabaseFile) -> None:
         """Let another file stand under an attached name."""
-        try:
-            self._connection.execute(f"DETACH DATABASE {name}")
-            attach(self._connection, name, file)
-        except DRIVER_ERROR as error:
-            raise translated(error) from error
+        with _translating():
+            attach_instead(self._connection, name, file)
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except DRIVER_ERROR as error:
+        raise translated(error) from error
