@@ -57,6 +57,7 @@ async def test_a_lost_answer_to_an_enrolment_can_be_asked_for_again(tmp_path: Pa
 
         answer = await again(hub, till.enrolment)
 
+        assert answer.terminal_id == till.enrolment.terminal_id
         await WireTill(hub.url, answer, session).hello()
 
 
