@@ -179,7 +179,9 @@ def test_nothing_names_a_path_of_one_machine_or_a_registry(tree: Mapping[str, st
     assert found == set()
 
 
-@pytest.mark.parametrize("planted", ["/" + "root/x", 'open("/' + 'work/checkout")', "/" + "tmp/a", "https://py" + "pi.org"])
+@pytest.mark.parametrize(
+    "planted", ["/" + "root/x", 'open("/' + 'work/checkout")', "/" + "tmp/a", "https://py" + "pi.org"]
+)
 def test_a_path_of_one_machine_would_be_found(planted: str) -> None:
     assert ONE_MACHINE_ONLY.search(planted)
     assert not ONE_MACHINE_ONLY.search("https://hub.example.com/home/page ../shared ~/work/x and/or/tmp/x")
