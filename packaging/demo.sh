@@ -8,7 +8,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 
 make_venv_for "$root/packaging/requirements.lock"
 if ! has_libzbar; then
-    try_to_install_libzbar
+    try_to_install libzbar0
     has_libzbar || echo "$program: libzbar is not here, so pyzbar rests and zxing-cpp reads the codes (both: apt install libzbar0)"
 fi
 exec "$root/.venv/bin/python" -P -m agent.demo "$@"

@@ -8,8 +8,12 @@ cd "$root"
 
 make_venv_for "$root/packaging/requirements-test.lock"
 if ! has_libzbar; then
-    try_to_install_libzbar
+    try_to_install libzbar0
     has_libzbar || echo "$program: libzbar is not here; tests that need pyzbar are skipped (as root: apt install libzbar0)"
+fi
+if ! has_chromium; then
+    try_to_install chromium
+    has_chromium || echo "$program: chromium is not here; tests of the page are skipped (as root: apt install chromium)"
 fi
 
 echo "$program: ruff check"

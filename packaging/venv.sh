@@ -71,16 +71,22 @@ has_libzbar() {
     "$root/.venv/bin/python" -c 'import ctypes.util, sys; sys.exit(ctypes.util.find_library("zbar") is None)'
 }
 
-# Tries only as root, quietly and not for long: a machine without a network must still start.
-try_to_install_libzbar() {
+has_chromium() {
+    [ -x /usr/bin/chromium ]
+}
+
+# try_to_install PACKAGE: only as root, quietly and not for long, because a machine without a network must still start.
+try_to_install() {
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
         return
     fi
-    echo "$program: installing libzbar0"
-    quick="-qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20"
-    # shellcheck disable=SC2086 # the options are words
-    DEBIAN_FRONTEND=noninteractive apt-get $quick install -y libzbar0 >/dev/null 2>&1 ||
-        { DEBIAN_FRONTEND=noninteractive apt-get $quick update >/dev/null 2>&1 &&
-            DEBIAN_FRONTEND=noninteractive apt-get $quick install -y libzbar0 >/dev/null 2>&1; } ||
+    echo "$program: installing $1"
+    apt_get install -y --no-install-recommends "$1" ||
+        { apt_get update && apt_get install -y --no-install-recommends "$1"; } ||
         true
+}
+
+apt_get() {
+    DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 \
+        -o Acquire::https::Timeout=20 "$@" >/dev/null 2>&1
 }
