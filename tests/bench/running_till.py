@@ -25,8 +25,8 @@ _Taken = list[tuple[list[float], list[float]]]
 async def scan(world: World, rounds: int) -> list[Finding]:
     """Scan random cards at the real agent, one request after the other on one connection, with the bearer key.
 
-    Twice: by a bare socket, so that the ratio is that of the servers alone, and by the client that a point of sale in
-    Python would use, so that the round trip is the one it waits for.
+    Twice: by the client that a point of sale in Python would use, whose round trip is the one it waits for and the one
+    the bound is about; and by a bare socket, which costs nothing itself, to see what the servers alone take.
     """
     till = await world.till()
     async with till.process(), _bare_server(world, till) as bare_port:
@@ -34,8 +34,8 @@ async def scan(world: World, rounds: int) -> list[Finding]:
         usual = await _taken_by_aiohttp(world, till, bare_port, rounds)
     ratio, p99 = Bound("ratio", "<=", 4.0), Bound("ours", "<=", 10.0)
     return [
-        *_found(world, "", "by the same bare socket", thin, ((ratio,), (p99,))),
-        *_found(world, "_by_aiohttp", "by the same aiohttp client", usual, ((ratio,), (p99,))),
+        *_found(world, "", "by the same aiohttp client", usual, ((ratio,), (p99,))),
+        *_found(world, "_servers_alone", "by the same bare socket", thin, ((), (p99,))),
     ]
 
 
