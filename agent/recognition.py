@@ -123,6 +123,7 @@ class Recognition:
         if found.people:
             return ChoiceView(people=tuple(person_row(who.customer, who.identifiers, program) for who in found.people))
         return UnknownCardView(
+            card_id=presented.id,
             hint=hint(presented.scheme, presented.value),
             balance=balance_shown(found.card.balance, self.as_of(found.card.as_of), self._clock.now()),
             points_max=program.unknown_card_points_max if program else 0,

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from pydantic import AwareDatetime
 
+from agent.shift import Act
 from agent.store.outbox import OutboxFigures
 from agent.views import NothingView, View
-from sync.contract.customers import Language, Value
+from agent.wedge import Scanner
+from sync.contract.customers import Currency, Language, Value
 from sync.runtime.clock import Clock
 
 # Long enough for a sale, short enough that the next person in the queue reads nobody's name.
@@ -32,8 +34,20 @@ class HubShown(Value):
     is_loading_snapshot: bool
 
 
+class ShopShown(Value):
+    """The shop's and the till's name as the settings have them, and the currency that points are counted in."""
+
+    name: str | None = None
+    till: str | None = None
+    currency: Currency | None = None
+
+
 class ScreenState(Value):
-    """All that a page shows. `seq` grows by one with each change."""
+    """All that a page shows. `seq` grows by one with each change.
+
+    `act` is the last sale of this process, also when somebody else is shown meanwhile. While the screen is `locked`
+    nothing of a customer stands here.
+    """
 
     seq: int
     view: View
@@ -41,6 +55,11 @@ class ScreenState(Value):
     hub: HubShown
     demo: bool
     language: Language
+    locked: bool = False
+    act: Act | None = None
+    shop: ShopShown = ShopShown()
+    scanner: Scanner = Scanner()
+    sounds: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sync.contract.customers import CautionKind, Code, Language, Value, Wording
+from sync.contract.events import IdentifierId
 
 
 class Freshness(StrEnum):
@@ -100,10 +101,11 @@ class UnknownCardView(Value):
     """A card of ours that nobody is known for here. Points are kept for it, up to `points_max`.
 
     `asked`: the hub will be asked (`waiting`), knows the customer and is sending it (`known`), or knows nobody
-    (`unknown`).
+    (`unknown`). `card_id` stands for the card in a sale; the number itself is not shown.
     """
 
     kind: Literal["unknown_card"] = "unknown_card"
+    card_id: IdentifierId
     hint: str
     balance: BalanceShown
     points_max: int

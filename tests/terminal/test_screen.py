@@ -8,10 +8,12 @@ from agent.store.outbox import OutboxFigures
 from agent.views import BalanceShown, Freshness, UnknownCardView
 from tests.support.clock import FakeClock
 
+CARD_ID = "0f" * 16
+
 
 def _view(points: int) -> UnknownCardView:
     balance = BalanceShown(posted=points, pending=0, shown=points, as_of=None, freshness=Freshness.NEVER)
-    return UnknownCardView(hint="•• 0011", balance=balance, points_max=500, asked="waiting")
+    return UnknownCardView(card_id=CARD_ID, hint="•• 0011", balance=balance, points_max=500, asked="waiting")
 
 
 def _kind(screen: Screen) -> str:

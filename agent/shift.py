@@ -1,0 +1,60 @@
+"""The shift: which sales of this till staff see again, and may take back.
+
+An act is one sale as the page lists it. It names no customer: names leave the page a minute after the last act, and the
+list stays for the length of the shift. Pure; what the till recorded is read in `agent.store.acts`.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import AwareDatetime
+
+from sync.contract.customers import Code, Currency, Value
+
+# Longer than anybody stands at a till. Nobody has to press a key for yesterday's sales to leave the list.
+SHIFT_MAX = timedelta(hours=14)
+
+
+class ActState(StrEnum):
+    """What became of a sale here."""
+
+    CREDITED = "credited"
+    KEPT_FOR_CARD = "kept_for_card"
+    TAKEN_BACK = "taken_back"
+
+
+class Held(StrEnum):
+    """Why a sale does not count at the hub: refused there, not understood there yet, or not carried there."""
+
+    REJECTED = "rejected"
+    PARKED = "parked"
+    WITHHELD = "withheld"
+
+
+class Act(Value):
+    """One sale of this till. `points` is what it credited, also after it was taken back."""
+
+    position: int
+    sale_id: Code
+    customer_id: Code | None
+    hint: str | None
+    net_minor: int
+    currency: Currency
+    points: int
+    state: ActState
+    held: Held | None = None
+    recorded_at: AwareDatetime
+
+
+class Acts(Value):
+    """The newest sales of this shift, the newest first; `more` says there were others since `since`."""
+
+    since: AwareDatetime
+    rows: tuple[Act, ...]
+    more: bool
+
+
+def shift_since(began_at: datetime | None, now: datetime) -> datetime:
+    """Return from when on sales belong to this shift: since staff began it, and never longer than `SHIFT_MAX`."""
+    earliest = now - SHIFT_MAX
+    return earliest if began_at is None else max(began_at, earliest)
