@@ -12,6 +12,12 @@ from sync.runtime.settings import Section
 
 PORT_DEFAULT = 8710
 Port = Annotated[int, Field(ge=1024, le=65535)]
+# What fits beside the indicator at the top of the page.
+NAME_CHARS_MAX = 40
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]+$"),
+]
 CountryCode = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}$")]
 
 
@@ -20,7 +26,18 @@ class Till(Section):
 
     state: Path = Field(default=Path("state"), description="folder for the databases and keys; made if it is missing")
     language: Literal["en", "fr"] = Field(default="en", description="language the staff's page opens in")
+    shop: Name | None = Field(default=None, description="name of the shop, as people read it; unset: none is shown")
+    name: Name | None = Field(default=None, description="name of this till, as people read it; unset: none is shown")
     demo: bool = Field(default=False, description="every screen says DEMO")
+
+
+class Page(Section):
+    """The staff's page."""
+
+    lock_after_minutes: int = Field(
+        default=5, ge=1, le=240, description="minutes without an act after which the page locks itself"
+    )
+    sounds: bool = Field(default=True, description="a scan and a credit are heard as well as seen")
 
 
 class Api(Section):
@@ -124,6 +141,7 @@ class Settings(Section):
     """All of `config.toml`."""
 
     till: Till = Till()
+    page: Page = Page()
     api: Api = Api()
     hub: Hub
     storage: Storage = Storage()
@@ -140,6 +158,11 @@ class Settings(Section):
     def enrolment_file(self) -> Path:
         """Where the terminal's identity and its credential at the hub are kept."""
         return self.till.state / "keys" / "hub.json"
+
+    @property
+    def sessions_file(self) -> Path:
+        """Where the open pages are kept over a restart, by hashes."""
+        return self.till.state / "pages.json"
 
     @property
     def pos_key_file(self) -> Path:

@@ -16,11 +16,12 @@ from datetime import datetime
 from agent import keys
 from agent.config import Settings
 from agent.counter import Counter
+from agent.display import CustomerDisplay
 from agent.imaging.decoder import Decoder
 from agent.recognition import Chain, HubWord
 from agent.scan_files import one_code
 from agent.scanners.folder import FolderScanner
-from agent.screen import HubShown, Screen
+from agent.screen import HubShown, Screen, ShopShown
 from agent.store import Store, open_store
 from agent.version import VERSION
 from agent.web.door import Behind, local_door
@@ -38,7 +39,7 @@ from sync.runtime.supervise import Board, supervise
 
 _log = logging.getLogger(__name__)
 # The outbox figures are cheap to read; this often they are on the page within the second that counts.
-OUTBOX_LOOK_S = 1.0
+STORE_LOOK_S = 1.0
 
 
 async def run(settings: Settings) -> None:
@@ -84,7 +85,8 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         store = await stack.enter_async_context(_open_store(settings, enrolment.now, clock))
         metrics = Metrics(program="loyalty-agent", version=VERSION)
         board = Board(metrics)
-        screen = Screen(clock, demo=settings.till.demo, language=settings.till.language)
+        screen = _screen(settings, store, clock)
+        display = CustomerDisplay(screen, clock)
         line = Line(clock, lambda state: screen.put_hub(_hub_shown(state)))
         counter = Counter(store, screen, _chain(settings, enrolment.now), clock, _hub_word(line, clock))
         session = await stack.enter_async_context(open_session(settings.hub.ca_file))
@@ -94,12 +96,14 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         behind = Behind(
             counter,
             screen,
+            display,
             store.outbox,
             board,
             metrics,
             clock,
             pos_key,
             lambda: keys.new_pos_key(settings.pos_key_file, settings.api.key_group),
+            settings.sessions_file,
             settings.api.searches_per_minute,
         )
         app = local_door(behind, f"http://{settings.api.host}:{settings.api.port}")
@@ -112,7 +116,8 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         async with asyncio.TaskGroup() as group:
             running_tasks = [
                 group.create_task(screen.run()),
-                group.create_task(_watch_outbox(store, screen, clock)),
+                group.create_task(display.run()),
+                group.create_task(_watch_store(store, screen, clock)),
                 group.create_task(supervise("upload", pusher.run, clock=clock, board=board)),
                 group.create_task(supervise("download", puller.run, clock=clock, board=board)),
                 group.create_task(supervise("scanner", scanner.run, clock=clock, board=board)),
@@ -180,10 +185,26 @@ async def _open_store(settings: Settings, enrolment: keys.Enrolment, clock: Cloc
         yield store
 
 
-async def _watch_outbox(store: Store, screen: Screen, clock: Clock) -> None:
+def _screen(settings: Settings, store: Store, clock: Clock) -> Screen:
+    program = store.cache.program
+    return Screen(
+        clock,
+        demo=settings.till.demo,
+        language=settings.till.language,
+        shop=ShopShown(
+            name=settings.till.shop, till=settings.till.name, currency=program.currency if program else None
+        ),
+        sounds=settings.page.sounds,
+        lock_after_s=settings.page.lock_after_minutes * 60.0,
+    )
+
+
+async def _watch_store(store: Store, screen: Screen, clock: Clock) -> None:
     while True:
         screen.put_outbox(store.outbox.figures())
-        await clock.sleep(OUTBOX_LOOK_S)
+        program = store.cache.program
+        screen.put_currency(program.currency if program else None)
+        await clock.sleep(STORE_LOOK_S)
 
 
 def _chain(settings: Settings, enrolment: keys.Enrolment) -> Chain:

@@ -3,6 +3,9 @@
 There is one state, numbered, and the newest wins: a watcher that was slow skips numbers and never holds anybody up.
 Customer data leaves the state 60 s after the last act, so that it leaves every watcher too. When the hub tells of a
 change to the one who is shown, the same view is read again; that is no act, and does not keep the customer there.
+
+The lock is the till's, not a window's: while it is on, nothing of a customer enters the state, whatever is scanned or
+sold meanwhile. It turns itself on when nobody has acted for some minutes.
 """
 
 import asyncio
@@ -21,6 +24,7 @@ from sync.runtime.clock import Clock
 # Long enough for a sale, short enough that the next person in the queue reads nobody's name.
 CUSTOMER_SHOWN_S = 60.0
 LEAVING_LOOK_S = 1.0
+LOCK_AFTER_S = 5 * 60.0
 # Sales are shown at most this often: faster than anybody reads.
 LOOK_EVERY_S = 0.05
 
@@ -64,11 +68,15 @@ class ScreenState(Value):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A view, the accounts (customer and identifier ids) it tells of, and how it is read again; None: never."""
+    """A view, the accounts (customer and identifier ids) it tells of, and how it is read again; None: never.
+
+    `act` reads the sale that led here; None where none did.
+    """
 
     view: View
     accounts: frozenset[str] = frozenset()
     again: Callable[[], Awaitable["Shown"]] | None = None
+    act: Callable[[], Act | None] | None = None
 
 
 _NOTHING = Shown(NothingView())
@@ -77,10 +85,22 @@ _NOTHING = Shown(NothingView())
 class Screen:
     """The one screen state of a till. Used on the event loop."""
 
-    def __init__(self, clock: Clock, *, demo: bool, language: Language) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        demo: bool,
+        language: Language,
+        shop: ShopShown | None = None,
+        sounds: bool = True,
+        lock_after_s: float = LOCK_AFTER_S,
+    ) -> None:
         self._clock = clock
+        self._lock_after_s = lock_after_s
+        self._acted_at_s = clock.monotonic()
         self._shown = _NOTHING
-        self._leaves_at_s = 0.0
+        self._showing = 0
+        self._read_act: Callable[[], Act | None] | None = None
         self._look: Callable[[], Shown] | None = None
         self._looked_at_s = float("-inf")
         self._state = ScreenState(
@@ -90,6 +110,8 @@ class Screen:
             hub=HubShown(is_reachable=False, since=clock.now(), fault=None, is_loading_snapshot=False),
             demo=demo,
             language=language,
+            shop=shop or ShopShown(),
+            sounds=sounds,
         )
         self._moved = asyncio.Event()
         self._touched: set[str] | None = set()
@@ -100,6 +122,11 @@ class Screen:
         """The newest state."""
         return self._state
 
+    @property
+    def showing(self) -> int:
+        """A number that grows with each showing, also of the same again; a view that is only read again keeps it."""
+        return self._showing
+
     async def beyond(self, seq: int) -> ScreenState:
         """Return the newest state once it is newer than `seq`."""
         while self._state.seq <= seq:
@@ -107,33 +134,70 @@ class Screen:
         return self._state
 
     def show(self, shown: Shown) -> None:
-        """Show this from now on: somebody acted."""
+        """Show this from now on: somebody acted. While the screen is locked nothing happens."""
+        if self._state.locked:
+            return
+        self._acted_at_s = self._clock.monotonic()
         self._look = None
-        self._shown = shown
-        self._leaves_at_s = self._clock.monotonic() + CUSTOMER_SHOWN_S
-        self._change(view=shown.view)
+        if shown.act is None:
+            self._put(shown)
+        else:
+            self._read_act = shown.act
+            self._put(shown, act=shown.act())
 
     def show_soon(self, look: Callable[[], Shown]) -> None:
         """Show what `look` finds as soon as the screen gets to it; of many in a moment, only the last is looked at.
 
         Sales can come faster than anybody reads: a hundred of them must not be read and shown a hundred times.
         """
-        self._look = look
-        self._wake.set()
+        if not self._state.locked:
+            self._look = look
+            self._wake.set()
 
     def clear(self) -> None:
-        """Show nothing."""
+        """Show nothing: staff are done with this customer. The last act stays, so that it can still be undone."""
         self.show(_NOTHING)
 
+    def lock(self) -> None:
+        """Show nothing of any customer, until somebody unlocks."""
+        if not self._state.locked:
+            self._look = self._read_act = None
+            self._put(_NOTHING, act=None, locked=True)
+
+    def unlock(self) -> None:
+        """Show again what is scanned and sold from now on."""
+        self._acted_at_s = self._clock.monotonic()
+        if self._state.locked:
+            self._change(locked=False)
+
+    def forget_act(self) -> None:
+        """Let the last act go: a new shift begins, and what was done before it is not undone any more."""
+        self._read_act = None
+        if self._state.act is not None:
+            self._change(act=None)
+
     def put_outbox(self, outbox: OutboxFigures) -> None:
-        """Take new figures of the outbox."""
-        if outbox != self._state.outbox:
-            self._change(outbox=outbox)
+        """Take new figures of the outbox. An event that was set aside or released may be of the one who is shown."""
+        if outbox == self._state.outbox:
+            return
+        if _set_aside(outbox) != _set_aside(self._state.outbox):
+            self.touched(None)
+        self._change(outbox=outbox)
 
     def put_hub(self, hub: HubShown) -> None:
         """Take a new state of the hub."""
         if hub != self._state.hub:
             self._change(hub=hub)
+
+    def put_currency(self, currency: Currency | None) -> None:
+        """Take the currency that points are counted in; None before the hub gave any rules."""
+        if currency != self._state.shop.currency:
+            self._change(shop=self._state.shop.model_copy(update={"currency": currency}))
+
+    def put_scanner(self, scanner: Scanner) -> None:
+        """Take how the page tells a scanner from a person."""
+        if scanner != self._state.scanner:
+            self._change(scanner=scanner)
 
     def touched(self, accounts: frozenset[str] | None) -> None:
         """Note that these accounts changed, or that any may have: None."""
@@ -144,7 +208,7 @@ class Screen:
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep the shown view true and let it leave in time; never returns."""
+        """Keep the shown view true, let it leave and lock in time; never returns."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._let_leave())
             group.create_task(self._keep_true())
@@ -152,9 +216,15 @@ class Screen:
     async def _let_leave(self) -> None:
         """Look every second, so that an act costs no timer of its own."""
         while True:
-            if self._shown is not _NOTHING and self._clock.monotonic() >= self._leaves_at_s:
-                self.clear()
+            if self._look is None:  # else somebody acts right now
+                self._leave_or_lock(self._clock.monotonic() - self._acted_at_s)
             await self._clock.sleep(LEAVING_LOOK_S)
+
+    def _leave_or_lock(self, idle_s: float) -> None:
+        if idle_s >= self._lock_after_s:
+            self.lock()
+        elif self._shown is not _NOTHING and idle_s >= CUSTOMER_SHOWN_S:
+            self._put(_NOTHING)
 
     async def _keep_true(self) -> None:
         while True:
@@ -163,8 +233,8 @@ class Screen:
             if self._look is not None:
                 await self._show_what_was_looked_for()
             touched, self._touched = self._touched, set()
-            if touched is None or touched & self._shown.accounts:
-                await self._read_again()
+            if touched is None or touched:
+                await self._read_again(touched)
 
     async def _show_what_was_looked_for(self) -> None:
         wait_s = self._looked_at_s + LOOK_EVERY_S - self._clock.monotonic()
@@ -174,17 +244,32 @@ class Screen:
             self._looked_at_s = self._clock.monotonic()
             self.show(self._look())
 
-    async def _read_again(self) -> None:
+    async def _read_again(self, touched: set[str] | None) -> None:
+        """Read the shown view and the last act again, and show both in one change where either is another now."""
+        changed: dict[str, object] = {}
         shown = self._shown
-        if shown.again is None:
-            return
-        again = await shown.again()
-        if self._shown is shown:  # nobody was scanned meanwhile
-            self._shown = again
-            if again.view != shown.view:
-                self._change(view=again.view)
+        if shown.again is not None and (touched is None or touched & shown.accounts):
+            again = await shown.again()
+            if self._shown is shown:  # nobody was scanned meanwhile
+                self._shown = again
+                if again.view != shown.view:
+                    changed["view"] = again.view
+        act = self._read_act() if self._read_act is not None else None
+        if act != self._state.act:
+            changed["act"] = act
+        if changed:
+            self._change(**changed)
+
+    def _put(self, shown: Shown, **changed: object) -> None:
+        self._shown = shown
+        self._showing += 1
+        self._change(view=shown.view, **changed)
 
     def _change(self, **changed: object) -> None:
         self._state = self._state.model_copy(update={**changed, "seq": self._state.seq + 1})
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
+
+
+def _set_aside(outbox: OutboxFigures) -> tuple[int, int, int]:
+    return outbox.rejected, outbox.parked, outbox.withheld

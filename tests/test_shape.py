@@ -137,7 +137,7 @@ CLEAN: Mapping[str, str] = {
     + "    others.create_task(f())\n"
     + "    async with asyncio.TaskGroup() as group:\n"
     + "        group.create_task(f())\n",
-    "agent/web/routes.py": PROMISE + "from sync.runtime import problems\ntry:\n    f()\nexcept OSError:\n    g()\n",
+    "agent/web/live.py": PROMISE + "from sync.runtime import problems\ntry:\n    f()\nexcept OSError:\n    g()\n",
     "sync/runtime/problems.py": PROMISE + "try:\n    f()\nexcept Exception:\n    g()\n",
     "sync/runtime/__init__.py": "",
     "sync/runtime/http_server.py": PROMISE + "try:\n    f()\nexcept BaseException:\n    g()\n    raise\n",

@@ -39,6 +39,8 @@ _TILL_TOML = """\
 [till]
 state = "state"
 demo = true
+shop = "Café Parallèle"
+name = "{name}"
 language = "{language}"
 
 [api]
@@ -48,7 +50,7 @@ port = {port}
 url = "http://127.0.0.1:{hub_port}"
 """
 # One till opens in each of the shop's languages.
-_LANGUAGES = ("en", "fr")
+_TILLS = (("en", "Till 1"), ("fr", "Caisse 2"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +121,10 @@ class ShopFiles:
         private_folder(self.folder)
         _write(self.hub_config, _HUB_TOML.format(port=ports.hub))
         _write(self.folder / "program.json", shop.program.model_dump_json(indent=1) + "\n")
-        for number, (port, language) in enumerate(zip(ports.tills, _LANGUAGES, strict=True), start=1):
+        for number, (port, (language, name)) in enumerate(zip(ports.tills, _TILLS, strict=True), start=1):
             config = self.till_config(number)
             private_folder(config.parent)
-            _write(config, _TILL_TOML.format(language=language, port=port, hub_port=ports.hub))
+            _write(config, _TILL_TOML.format(language=language, name=name, port=port, hub_port=ports.hub))
         _write(self.customers, "".join(f"{import_line(member)}\n" for member in shop.members))
 
     def is_imported(self) -> bool:

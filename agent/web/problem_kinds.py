@@ -38,6 +38,10 @@ KINDS = (
     TOO_MANY_SEARCHES,
 )
 
+# What every route with a body may answer, and every route that writes.
+BODY = (problems.BODY_NOT_JSON, problems.BODY_TOO_LARGE, problems.BODY_INVALID)
+STORAGE = (DISK_FULL, STORAGE_FAILED)
+
 # Every code that this till can answer, with its meaning; the README's table is tested against it.
 CODES = problems.codes([*problems.KINDS, *access.KINDS, *KINDS])
 

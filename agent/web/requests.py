@@ -2,16 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from aiohttp import web
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
 from agent.store.outbox import EntryState, OutboxRow
-from sync.contract.customers import Value, Wording
+from sync.contract.customers import Code, Value, Wording
 from sync.contract.events import Strict
+from sync.runtime.problems import NOT_FOUND, Problem
+
+SMALL_BYTES_MAX = 4 * 1024
 
 # Longer texts than any code come in too, and are named for what they are: too long.
 SCAN_CHARS_MAX = 16_000
 SEARCH_CHARS_MIN, SEARCH_CHARS_MAX = 3, 200
 _LINK_CODE_CHARS_MAX = 200
+_CODE: TypeAdapter[str] = TypeAdapter(Code)
 
 
 class ScanRequest(Strict):
@@ -86,3 +91,15 @@ class Readiness(Value):
 
     ok: bool
     loops: dict[str, str]
+
+
+def code_in_path(request: web.Request, name: str) -> str:
+    """Return an id that stands in the path.
+
+    Raises:
+        Problem: not_found; no id is written like this.
+    """
+    try:
+        return _CODE.validate_python(request.match_info[name])
+    except ValidationError:
+        raise Problem(NOT_FOUND, f"{name} is 1 to 64 letters, digits, dots, colons, underscores and hyphens.") from None

@@ -28,6 +28,9 @@ _CALLS: dict[str, tuple[str, Any, int]] = {
     "searchCustomers": ("/api/v1/customers/search", {"text": "tremblay"}, 200),
     "getCustomer": ("/api/v1/customers/c-1", None, 200),
     "getScreen": ("/api/v1/screen", None, 200),
+    "clearScreen": ("/api/v1/screen/clear", {}, 200),
+    "lockScreen": ("/api/v1/screen/lock", {}, 200),
+    "unlockScreen": ("/api/v1/screen/unlock", {}, 200),
     "listOutbox": ("/api/v1/outbox?after=0", None, 200),
     "newPageLink": ("/api/v1/page-links", {}, 200),
     "getHealth": ("/healthz", None, 200),
@@ -39,6 +42,7 @@ _REFUSALS: dict[str, tuple[str, Any, int]] = {
     "getCustomer": ("/api/v1/customers/nobody", None, 404),
     "listOutbox": ("/api/v1/outbox?after=-1", None, 422),
     "openSession": ("/api/v1/sessions", {"code": "used"}, 401),
+    "lockScreen": ("/api/v1/screen/lock", {"for": "ever"}, 422),
 }
 
 

@@ -1,11 +1,14 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
-from agent.screen import CUSTOMER_SHOWN_S, HubShown, Screen, Shown
+from agent.screen import CUSTOMER_SHOWN_S, HubShown, Screen, ShopShown, Shown
+from agent.shift import Act, ActState
 from agent.store.outbox import OutboxFigures
 from agent.views import BalanceShown, Freshness, UnknownCardView
+from agent.wedge import Scanner
 from tests.support.clock import FakeClock
 
 CARD_ID = "0f" * 16
@@ -16,6 +19,29 @@ def _view(points: int) -> UnknownCardView:
     return UnknownCardView(card_id=CARD_ID, hint="•• 0011", balance=balance, points_max=500, asked="waiting")
 
 
+def _act(sale_id: str = "s-1", **changes: Any) -> Act:
+    act = Act(
+        position=1,
+        sale_id=sale_id,
+        customer_id="c-1",
+        hint="•• 0011",
+        net_minor=500,
+        currency="CAD",
+        points=5,
+        state=ActState.CREDITED,
+        recorded_at=datetime(2026, 3, 9, tzinfo=UTC),
+    )
+    return act.model_copy(update=changes)
+
+
+def _locked(screen: Screen) -> bool:
+    return screen.state.locked
+
+
+def _last(screen: Screen) -> Act | None:
+    return screen.state.act
+
+
 def _kind(screen: Screen) -> str:
     return screen.state.view.kind
 
@@ -23,7 +49,7 @@ def _kind(screen: Screen) -> str:
 @asynccontextmanager
 async def _running() -> AsyncIterator[tuple[Screen, FakeClock]]:
     clock = FakeClock()
-    screen = Screen(clock, demo=False, language="fr")
+    screen = Screen(clock, demo=False, language="fr", lock_after_s=300.0)
     async with asyncio.TaskGroup() as group:
         run = group.create_task(screen.run())
         yield screen, clock
@@ -136,3 +162,149 @@ async def test_figures_that_did_not_change_make_no_noise() -> None:
         hub = HubShown(is_reachable=True, since=datetime(2026, 3, 9, tzinfo=UTC), fault=None, is_loading_snapshot=False)
         screen.put_hub(hub)
         assert (screen.state.seq, screen.state.outbox.waiting, screen.state.hub) == (before.seq + 2, 3, hub)
+
+
+async def test_a_locked_screen_shows_nothing_whatever_is_scanned_or_sold() -> None:
+    async with _running() as (screen, clock):
+        screen.show(Shown(_view(1), act=_act))
+        screen.lock()
+        assert (_kind(screen), _last(screen), _locked(screen)) == ("nothing", None, True)
+        locked = screen.state
+        screen.lock()
+        screen.show(Shown(_view(2), act=_act))
+        screen.show_soon(lambda: Shown(_view(3), act=_act))
+        screen.touched(None)
+        screen.clear()
+        await clock.advance(1)
+        assert screen.state == locked
+
+
+async def test_what_was_sold_behind_the_lock_does_not_appear_after_it() -> None:
+    async with _running() as (screen, clock):
+        screen.show_soon(lambda: Shown(_view(1), act=_act))  # on its way while the screen is locked
+        screen.lock()
+        screen.show_soon(lambda: Shown(_view(2), act=_act))
+        screen.unlock()
+        screen.touched(None)
+        await clock.advance(1)
+        assert (_kind(screen), _last(screen), _locked(screen)) == ("nothing", None, False)
+        screen.show_soon(lambda: Shown(_view(3)))
+        await clock.advance(1)
+        assert screen.state.view == _view(3)
+
+
+async def test_a_read_that_began_before_the_lock_brings_nobody_back() -> None:
+    async with _running() as (screen, clock):
+        gate = asyncio.Event()
+
+        async def again() -> Shown:
+            await gate.wait()
+            return Shown(_view(9))
+
+        screen.show(Shown(_view(1), frozenset({"c1"}), again, _act))
+        screen.touched(frozenset({"c1"}))
+        await clock.settle()
+        screen.lock()
+        gate.set()
+        await clock.settle()
+        assert (_kind(screen), _last(screen)) == ("nothing", None)
+
+
+async def test_the_screen_locks_itself_when_nobody_acts_and_a_change_at_the_hub_is_no_act() -> None:
+    async with _running() as (screen, clock):
+        acts: list[Callable[[], None]] = [lambda: screen.show(Shown(_view(1))), screen.clear, screen.unlock]
+        for do in acts:
+            do()
+            await clock.advance(299)
+            assert not _locked(screen)
+        screen.show_soon(lambda: Shown(_view(1)))
+        await clock.advance(299)
+        assert not _locked(screen)
+        screen.touched(None)
+        screen.put_outbox(OutboxFigures(waiting=1, oldest_at=None, rejected=1, parked=0, withheld=0))
+        screen.put_currency("CAD")
+        await clock.advance(1)
+        assert _locked(screen)
+        screen.unlock()
+        await clock.advance(299)
+        assert not _locked(screen)
+        await clock.advance(1)
+        assert _locked(screen)
+
+
+async def test_the_last_act_stays_while_others_are_scanned_and_a_new_shift_forgets_it() -> None:
+    async with _running() as (screen, clock):
+        first = screen.state.seq
+        screen.show(Shown(_view(1), act=_act))
+        assert (screen.state.seq, screen.state.view, _last(screen)) == (first + 1, _view(1), _act())
+        screen.show(Shown(_view(2)))
+        screen.clear()
+        await clock.advance(CUSTOMER_SHOWN_S)
+        assert (_kind(screen), _last(screen)) == ("nothing", _act())
+        screen.show(Shown(_view(3), act=lambda: _act("s-2")))
+        assert screen.state.act == _act("s-2")
+        screen.forget_act()
+        screen.touched(None)
+        await clock.settle()
+        assert (screen.state.view, _last(screen)) == (_view(3), None)
+
+
+async def test_an_act_that_was_taken_back_and_the_balance_after_it_come_in_one_change() -> None:
+    async with _running() as (screen, clock):
+        act, points = _act(), 5
+
+        async def again() -> Shown:
+            return Shown(_view(points), frozenset({"c1"}), again)
+
+        screen.show(Shown(_view(points), frozenset({"c1"}), again, lambda: act))
+        before = screen.state.seq
+        act, points = _act(state=ActState.TAKEN_BACK), 0
+        screen.touched(frozenset({"c1"}))
+        await clock.settle()
+        assert (screen.state.seq, screen.state.view, _last(screen)) == (before + 1, _view(0), act)
+        screen.show(Shown(_view(7)))  # somebody else; the toast lives on
+        act = _act()
+        screen.touched(frozenset({"c1"}))
+        await clock.settle()
+        assert (screen.state.view, _last(screen)) == (_view(7), act)
+
+
+async def test_an_event_that_was_set_aside_is_read_again_for_whoever_is_shown() -> None:
+    async with _running() as (screen, clock):
+
+        async def again() -> Shown:
+            return Shown(_view(0))
+
+        screen.show(Shown(_view(5), frozenset({"c1"}), again))
+        screen.put_outbox(OutboxFigures(waiting=1, oldest_at=clock.now(), rejected=0, parked=0, withheld=0))
+        await clock.settle()
+        assert screen.state.view == _view(5)
+        screen.put_outbox(OutboxFigures(waiting=0, oldest_at=None, rejected=1, parked=0, withheld=0))
+        await clock.settle()
+        assert screen.state.view == _view(0)
+
+
+async def test_a_sale_that_is_about_to_be_shown_keeps_the_screen_from_leaving() -> None:
+    async with _running() as (screen, clock):
+        screen.show(Shown(_view(1)))
+        await clock.advance(CUSTOMER_SHOWN_S - 0.01)
+        screen.show_soon(lambda: Shown(_view(2)))
+        screen.show_soon(lambda: Shown(_view(3)))
+        await clock.advance(0.02)
+        await clock.advance(CUSTOMER_SHOWN_S - 2)
+        assert screen.state.view == _view(3)
+
+
+async def test_the_shop_and_the_scanner_are_in_the_state_and_what_did_not_change_makes_no_noise() -> None:
+    screen = Screen(FakeClock(), demo=False, language="fr", shop=ShopShown(name="Café", till="1"), sounds=False)
+    assert (screen.state.shop.name, screen.state.shop.till, screen.state.shop.currency) == ("Café", "1", None)
+    assert not screen.state.sounds
+    before = screen.state.seq
+    screen.put_currency("CAD")
+    screen.put_scanner(Scanner(gap_ms=40))
+    assert (screen.state.seq, screen.state.shop.name, screen.state.shop.currency) == (before + 2, "Café", "CAD")
+    assert screen.state.scanner.gap_ms == 40
+    screen.put_currency("CAD")
+    screen.put_scanner(Scanner(gap_ms=40))
+    screen.forget_act()
+    assert screen.state.seq == before + 2

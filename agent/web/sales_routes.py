@@ -1,0 +1,84 @@
+"""The routes of sales: each handler parses, calls one flow, renders. The table is also their description."""
+
+from collections.abc import Sequence
+
+from aiohttp import hdrs, web
+
+from agent.counter import Counter
+from agent.sales import ReversalRequest, ReversalResult, SaleRequest, SaleResult
+from agent.web import problem_kinds as kinds
+from agent.web.access import Access
+from agent.web.openapi import Operation
+from agent.web.requests import SMALL_BYTES_MAX, code_in_path
+from sync.runtime.answers import json_answer
+from sync.runtime.bodies import read_json
+from sync.runtime.metrics import Metrics
+from sync.runtime.problems import NOT_FOUND
+
+# A sale of 500 lines.
+SALE_BYTES_MAX = 256 * 1024
+
+
+class SalesRoutes:
+    """The routes that credit and take back."""
+
+    def __init__(self, counter: Counter, metrics: Metrics) -> None:
+        self._counter = counter
+        self._sales = metrics.counter("sales", "Sales recorded or repeated.")
+        self._reversals = metrics.counter("reversals", "Reversals recorded or repeated.")
+
+    def table(self) -> Sequence[Operation]:
+        """Return every operation of this room."""
+        credential, post = Access.CREDENTIAL, hdrs.METH_POST
+        return (
+            Operation(
+                post,
+                "/api/v1/sales",
+                "creditSale",
+                "Credit a sale; the same sale_id again answers the first result.",
+                credential,
+                self.sale,
+                takes=SaleRequest,
+                gives=SaleResult,
+                problems=(
+                    *kinds.BODY,
+                    *kinds.STORAGE,
+                    kinds.CARD_MISMATCH,
+                    kinds.CHOICE_NEEDED,
+                    kinds.CURRENCY_REFUSED,
+                    kinds.CUSTOMER_UNKNOWN,
+                    kinds.NOT_A_CARD,
+                    kinds.NO_PROGRAM,
+                    kinds.SALE_FROM_THE_FUTURE,
+                    kinds.SALE_ID_REUSED,
+                ),
+            ),
+            Operation(
+                post,
+                "/api/v1/sales/{sale_id}/reversals",
+                "reverseSale",
+                "Take a sale back whole; it may be from another till, or not known here yet.",
+                credential,
+                self.reverse,
+                takes=ReversalRequest,
+                gives=ReversalResult,
+                problems=(*kinds.BODY, *kinds.STORAGE, NOT_FOUND, kinds.REVERSAL_ID_REUSED, kinds.SALE_FROM_THE_FUTURE),
+            ),
+        )
+
+    async def sale(self, request: web.Request) -> web.Response:
+        """Answer `POST /api/v1/sales`."""
+        asked = await read_json(request, SaleRequest, limit=SALE_BYTES_MAX)
+        with kinds.as_problems():
+            result = await self._counter.sale(asked)
+        self._sales.inc()
+        return json_answer(result)
+
+    async def reverse(self, request: web.Request) -> web.Response:
+        """Answer `POST /api/v1/sales/{sale_id}/reversals`."""
+        sale_id = code_in_path(request, "sale_id")
+        asked = await read_json(request, ReversalRequest, limit=SMALL_BYTES_MAX)
+        with kinds.as_problems():
+            result = await self._counter.reverse(sale_id, asked)
+        self._reversals.inc()
+        return json_answer(result)

@@ -1,0 +1,126 @@
+"""The routes of the till itself: what its screen shows, what its outbox holds. The table is their description too."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from agent import texts
+from agent.screen import Screen, ScreenState
+from agent.store.outbox import Outbox, OutboxRow
+from agent.web import problem_kinds as kinds
+from agent.web.access import Access
+from agent.web.openapi import Operation
+from agent.web.requests import SMALL_BYTES_MAX, Nothing, OutboxQuery, OutboxRowShown, OutboxShown
+from sync.contract.customers import Wording
+from sync.runtime.answers import json_answer
+from sync.runtime.bodies import read_json, read_query
+from sync.runtime.problems import QUERY_INVALID
+
+
+class TillRoutes:
+    """The routes that show, lock and list."""
+
+    def __init__(self, screen: Screen, outbox: Outbox) -> None:
+        self._screen = screen
+        self._outbox = outbox
+
+    def table(self) -> Sequence[Operation]:
+        """Return every operation of this room."""
+        return (*self._screen_table(), *self._outbox_table())
+
+    def _screen_table(self) -> Sequence[Operation]:
+        screen = self._screen
+        return (
+            Operation(
+                hdrs.METH_GET,
+                "/api/v1/screen",
+                "getScreen",
+                "Read all that the page shows now, with its number.",
+                Access.CREDENTIAL,
+                self.screen,
+                gives=ScreenState,
+            ),
+            self._turning("clear", "clearScreen", "Show nothing: staff are done with this customer.", screen.clear),
+            self._turning("lock", "lockScreen", "Show nothing of any customer until somebody unlocks.", screen.lock),
+            self._turning("unlock", "unlockScreen", "Show what is scanned and sold from now on.", screen.unlock),
+        )
+
+    def _turning(self, verb: str, name: str, summary: str, turn: Callable[[], None]) -> Operation:
+        return Operation(
+            hdrs.METH_POST,
+            f"/api/v1/screen/{verb}",
+            name,
+            summary,
+            Access.CREDENTIAL,
+            self._turned(turn),
+            takes=Nothing,
+            gives=ScreenState,
+            problems=kinds.BODY,
+        )
+
+    def _outbox_table(self) -> Sequence[Operation]:
+        credential, get = Access.CREDENTIAL, hdrs.METH_GET
+        return (
+            Operation(
+                get,
+                "/api/v1/outbox",
+                "listOutbox",
+                "List the events that the hub has not simply applied, with reasons.",
+                credential,
+                self.outbox,
+                gives=OutboxShown,
+                query=OutboxQuery,
+                problems=(QUERY_INVALID,),
+            ),
+            Operation(
+                get,
+                "/api/v1/outbox/export",
+                "exportOutbox",
+                "Read the same events as NDJSON of CloudEvents.",
+                credential,
+                self.export,
+                content_type="application/x-ndjson",
+            ),
+        )
+
+    async def screen(self, _: web.Request) -> web.Response:
+        """Answer `GET /api/v1/screen`."""
+        return json_answer(self._screen.state)
+
+    def _turned(self, turn: Callable[[], None]) -> Handler:
+        """Return what answers `POST /api/v1/screen/...`: turn the screen, and read it."""
+
+        async def answer(request: web.Request) -> web.Response:
+            await read_json(request, Nothing, limit=SMALL_BYTES_MAX)
+            turn()
+            return json_answer(self._screen.state)
+
+        return answer
+
+    async def outbox(self, request: web.Request) -> web.Response:
+        """Answer `GET /api/v1/outbox`."""
+        asked = read_query(request, OutboxQuery)
+        page = await self._outbox.rows(asked.state, after=asked.after, limit=asked.limit)
+        rows = tuple(OutboxRowShown(**row.model_dump(), reason_text=_reason_text(row)) for row in page.rows)
+        return json_answer(OutboxShown(rows=rows, next_after=page.next_after))
+
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        """Answer `GET /api/v1/outbox/export`, page by page, so that a large outbox does not fill the memory."""
+        response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "application/x-ndjson; charset=utf-8"})
+        await response.prepare(request)
+        async for events in self._exported():
+            await response.write("".join(f"{event}\n" for event in events).encode())
+        await response.write_eof()
+        return response
+
+    async def _exported(self) -> AsyncIterator[tuple[str, ...]]:
+        after: int | None = 0
+        while after is not None:
+            page = await self._outbox.export(after=after)
+            yield page.events
+            after = page.next_after
+
+
+def _reason_text(row: OutboxRow) -> Wording | None:
+    return texts.reason_wording(row.reason) if row.reason is not None else None
