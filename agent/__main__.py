@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     enrol = _command(groups, "enrol", "make this terminal known to the hub", commands.enrol)
     enrol.add_argument("code", metavar="CODE", help="one-time code from `loyalty-hub terminals invite`")
     _takes_config(enrol)
-    _takes_config(_command(groups, "open", "print a one-time address that opens the staff's page", commands.open_page))
+    page = _command(groups, "open", "print a one-time address that opens the staff's page", commands.open_page)
+    page.add_argument("--customer", action="store_true", help="the customer's display instead")
+    _takes_config(page)
 
     scan = _command(groups, "scan", "read the codes in picture files", commands.scan)
     scan.add_argument("files", metavar="FILE", nargs="+", type=Path, help="PNG, JPEG, WebP, GIF or BMP")

@@ -64,9 +64,9 @@ async def enrol(asked: argparse.Namespace) -> int:
 
 
 async def open_page(asked: argparse.Namespace) -> int:
-    """Print the one-time address of the staff's page."""
+    """Print the one-time address of the staff's page, or of the customer's display."""
     async with till_client(load(asked.config, Settings)) as till:
-        print(await till.page_link())  # noqa: T201
+        print(await till.page_link(for_customer=asked.customer))  # noqa: T201
     return 0
 
 

@@ -55,9 +55,10 @@ class TillClient:
             async for piece in answer.content.iter_chunked(64 * 1024):
                 yield piece
 
-    async def page_link(self) -> str:
-        """Return a one-time URL that opens the staff's page."""
-        return str((await self.call("POST", "/api/v1/page-links", {}))["url"])
+    async def page_link(self, *, for_customer: bool = False) -> str:
+        """Return a one-time URL that opens the staff's page, or the customer's display."""
+        body = {"for": "display" if for_customer else "page"}
+        return str((await self.call("POST", "/api/v1/page-links", body))["url"])
 
     async def rotate_key(self) -> None:
         """Let the running till replace the POS key; the old one ends at once."""

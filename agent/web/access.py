@@ -50,6 +50,10 @@ class Access(StrEnum):
     """The bearer key."""
     SOCKET = "socket"
     """To be the page of this till, or the bearer key; the page's token follows as the first message."""
+    DISPLAY = "display"
+    """The bearer key, or the customer display's cookie and page token together."""
+    DISPLAY_SOCKET = "display_socket"
+    """As `SOCKET`, and the token that follows is the customer display's."""
 
 
 @dataclass(frozen=True, slots=True)

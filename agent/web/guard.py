@@ -19,11 +19,14 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from aiohttp.typedefs import Handler
 
 from agent.web.access import CREDENTIAL_MISSING, CREDENTIAL_REFUSED, Access, Asked, refusal
-from agent.web.sessions import PageDoor, Session
+from agent.web.sessions import PageDoor, Scope
 from sync.runtime.clock import Clock
 from sync.runtime.metrics import Metrics
 from sync.runtime.problems import Kind, Problem
 
+# Where each scope has its document.
+PATHS = {Scope.PAGE: "/", Scope.DISPLAY: "/customer"}
+_COOKIES = {Scope.PAGE: "till", Scope.DISPLAY: "till-display"}
 PAGE_TOKEN = "Page-Token"  # noqa: S105 - the name of a header
 
 # A browser sends the first message in the same millisecond; whoever waits longer is no page of ours.
@@ -40,9 +43,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose credential a request brought: the point of sale's, or that of one page session."""
+    """Whose credential a request brought: the point of sale's, or that of one session of a page or a display."""
 
-    kind: Literal["pos", "page"]
+    kind: Literal["pos", "page", "display"]
     session_id: str | None = None
 
 
@@ -112,19 +115,22 @@ class Guard:
             raise self._refuse(kind)
         return await handler(request)
 
-    async def admit_socket(self, request: web.Request, ws: web.WebSocketResponse) -> Caller | None:
+    async def admit_socket(
+        self, request: web.Request, ws: web.WebSocketResponse, scope: Scope = Scope.PAGE
+    ) -> Caller | None:
         """Return who opened a WebSocket, after its first message; None where it was refused and is closed.
 
         Args:
-            request: the handshake, which has passed the guard with `Access.SOCKET`.
+            request: the handshake, which has passed the guard with `Access.SOCKET` or `Access.DISPLAY_SOCKET`.
             ws: made by `new_socket` and prepared.
+            scope: of the session that the token must belong to.
 
         A handshake that brought the bearer key needs no first message. Every other one sends
         `{"token": page token or bearer key}` within `SOCKET_TOKEN_S`.
         """
         caller = request.get(CALLER)
         if caller is None:
-            caller = self._token_holder(request, await self._first_message(ws))
+            caller = self._token_holder(request, await self._first_message(ws), scope)
         if caller is None:
             self._refuse(CREDENTIAL_REFUSED)
             await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=b"credential_refused")
@@ -147,17 +153,19 @@ class Guard:
             return None, None
         if access is Access.POS or not asked.is_from_own_page:
             return None, CREDENTIAL_MISSING
-        if access in (Access.PAGE, Access.SOCKET):
+        if access in (Access.PAGE, Access.SOCKET, Access.DISPLAY_SOCKET):
             return None, None
-        cookie, token = session_cookie(request), request.headers.get(PAGE_TOKEN)
-        if not cookie or not token:
+        scope = Scope.DISPLAY if access is Access.DISPLAY else Scope.PAGE
+        token = request.headers.get(PAGE_TOKEN)
+        if not session_cookie(request, scope) or not token:
             return None, CREDENTIAL_MISSING
-        caller = self._page(cookie, token)
+        caller = self._of_session(request, token, scope)
         return caller, None if caller else CREDENTIAL_REFUSED
 
-    def _page(self, cookie: str, token: str) -> Caller | None:
-        session_id = self._door.admit(cookie, token, self._clock.monotonic())
-        return Caller("page", session_id) if session_id else None
+    def _of_session(self, request: web.Request, token: str, scope: Scope) -> Caller | None:
+        cookie = session_cookie(request, scope)
+        session_id = self._door.admit(cookie, token, self._clock.monotonic(), scope) if cookie else None
+        return Caller(scope.value, session_id) if session_id else None
 
     async def _first_message(self, ws: web.WebSocketResponse) -> str | None:
         async with asyncio.TaskGroup() as group:
@@ -171,14 +179,11 @@ class Guard:
         await self._clock.sleep(SOCKET_TOKEN_S)
         await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=b"credential_missing")
 
-    def _token_holder(self, request: web.Request, message: str | None) -> Caller | None:
+    def _token_holder(self, request: web.Request, message: str | None, scope: Scope) -> Caller | None:
         token = _token(message) if message is not None else None
         if token is None:
             return None
-        if self._pos_key.matches(token):
-            return POS
-        cookie = session_cookie(request)
-        return self._page(cookie, token) if cookie else None
+        return POS if self._pos_key.matches(token) else self._of_session(request, token, scope)
 
     def _refuse(self, kind: Kind) -> Problem:
         self._refused.labels(kind.code).inc()
@@ -199,24 +204,24 @@ def new_socket() -> web.WebSocketResponse:
     )
 
 
-def session_cookie(request: web.Request) -> str | None:
-    """Return the page's cookie for the port that the request came to."""
-    return request.cookies.get(_cookie_name(request))
+def session_cookie(request: web.Request, scope: Scope = Scope.PAGE) -> str | None:
+    """Return the cookie of a page, or of a display, for the port that the request came to."""
+    return request.cookies.get(_cookie_name(request, scope))
 
 
-def set_session_cookie(response: web.Response, request: web.Request, session: Session) -> None:
-    """Give the browser the session's cookie; it ends with the browser, and no script can read it."""
-    response.set_cookie(_cookie_name(request), session.cookie, path="/", secure=True, httponly=True, samesite="Strict")
+def set_session_cookie(response: web.Response, request: web.Request, cookie: str, scope: Scope = Scope.PAGE) -> None:
+    """Give the browser a session's cookie; it ends with the browser, and no script can read it."""
+    response.set_cookie(_cookie_name(request, scope), cookie, path="/", secure=True, httponly=True, samesite="Strict")
 
 
-def page_address(port: int, code: str) -> str:
-    """Return the address that opens the page once; the code after `#` is never sent to a server."""
-    return f"http://127.0.0.1:{port}/#{code}"
+def page_address(port: int, code: str, scope: Scope = Scope.PAGE) -> str:
+    """Return the address that opens the page or the display once; the code after `#` is never sent to a server."""
+    return f"http://127.0.0.1:{port}{PATHS[scope]}#{code}"
 
 
-def _cookie_name(request: web.Request) -> str:
-    """Return a name of our own per port: browsers share cookies among all ports of a host."""
-    return f"__Host-till-{_port(request)}"
+def _cookie_name(request: web.Request, scope: Scope) -> str:
+    """Return a name of our own per port and scope: browsers share cookies among all ports and windows of a host."""
+    return f"__Host-{_COOKIES[scope]}-{_port(request)}"
 
 
 def _port(request: web.Request) -> int:

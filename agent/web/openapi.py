@@ -91,7 +91,14 @@ def _described(operation: Operation) -> dict[str, Any]:
 def _security(access: Access) -> list[dict[str, list[str]]]:
     pos: dict[str, list[str]] = {"posKey": []}
     page: dict[str, list[str]] = {"pageToken": []}
-    asked = {Access.POS: [pos], Access.CREDENTIAL: [pos, page], Access.PAGE: [pos, {}], Access.SOCKET: [pos, {}]}
+    asked = {
+        Access.POS: [pos],
+        Access.CREDENTIAL: [pos, page],
+        Access.DISPLAY: [pos, page],
+        Access.PAGE: [pos, {}],
+        Access.SOCKET: [pos, {}],
+        Access.DISPLAY_SOCKET: [pos, {}],
+    }
     return asked.get(access, [])
 
 

@@ -6,6 +6,7 @@ from aiohttp import web
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
 from agent.store.outbox import EntryState, OutboxRow
+from agent.web.sessions import Scope
 from sync.contract.customers import Code, Value, Wording
 from sync.contract.events import Strict
 from sync.runtime.problems import NOT_FOUND, Problem
@@ -37,9 +38,16 @@ class SearchRequest(Strict):
     ]
 
 
-class SessionRequest(Strict):
-    """The code of a page link; without one, the page's cookie is renewed."""
+class PageLinkRequest(Strict):
+    """What the link is to open: the staff's page, or the customer's display."""
 
+    for_: Scope = Field(default=Scope.PAGE, alias="for")
+
+
+class SessionRequest(Strict):
+    """The code of a page link; without one, the page's cookie is renewed. A display also opens by the page's cookie."""
+
+    for_: Scope = Field(default=Scope.PAGE, alias="for")
     code: str | None = Field(default=None, max_length=_LINK_CODE_CHARS_MAX, repr=False)
 
 

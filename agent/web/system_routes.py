@@ -8,8 +8,8 @@ from aiohttp import hdrs, web
 from agent.web.access import PAGE_LINK_REFUSED, SESSION_ENDED, Access
 from agent.web.guard import PosKey, page_address, session_cookie, set_session_cookie
 from agent.web.openapi import Operation, document
-from agent.web.requests import Health, Nothing, PageLink, Readiness, SessionAnswer, SessionRequest
-from agent.web.sessions import LinkRefused, PageDoor, SessionEnded
+from agent.web.requests import Health, Nothing, PageLink, PageLinkRequest, Readiness, SessionAnswer, SessionRequest
+from agent.web.sessions import LinkRefused, PageDoor, Scope, Session, SessionEnded
 from sync.runtime.answers import json_answer
 from sync.runtime.bodies import read_json
 from sync.runtime.clock import Clock
@@ -64,10 +64,10 @@ class SystemRoutes:
                 post,
                 "/api/v1/page-links",
                 "newPageLink",
-                "Make an address that opens the page once.",
+                "Make an address that opens the page, or the customer's display, once.",
                 Access.POS,
                 self.new_link,
-                takes=Nothing,
+                takes=PageLinkRequest,
                 gives=PageLink,
                 problems=_BODY,
             ),
@@ -121,25 +121,40 @@ class SystemRoutes:
     async def open_session(self, request: web.Request) -> web.Response:
         """Answer `POST /api/v1/sessions`."""
         asked = await read_json(request, SessionRequest, limit=SMALL_BYTES_MAX)
-        now_s = self._clock.monotonic()
+        cookies: dict[Scope, str] = {}
         try:
-            if asked.code is not None:
-                session = self._door.open(asked.code, now_s)
-            else:
-                session = self._door.renew(session_cookie(request) or "", now_s)
+            session = self._session(request, asked, cookies)
         except LinkRefused:
             raise Problem(PAGE_LINK_REFUSED) from None
         except SessionEnded:
             raise Problem(SESSION_ENDED) from None
         response = json_answer(SessionAnswer(page_token=session.page_token))
-        set_session_cookie(response, request, session)
+        for scope, cookie in cookies.items():
+            set_session_cookie(response, request, cookie, scope)
         return response
+
+    def _session(self, request: web.Request, asked: SessionRequest, cookies: dict[Scope, str]) -> Session:
+        """Return the session that was asked for, and put each cookie the browser gets into `cookies`."""
+        now_s = self._clock.monotonic()
+        try:
+            if asked.code is not None:
+                session = self._door.open(asked.code, now_s, asked.for_)
+            else:
+                session = self._door.renew(session_cookie(request, asked.for_) or "", now_s, asked.for_)
+        except SessionEnded:
+            if asked.for_ is not Scope.DISPLAY:
+                raise
+            opened = self._door.open_display(session_cookie(request) or "", now_s)
+            session, cookies[Scope.PAGE] = opened.display, opened.page_cookie
+        cookies[asked.for_] = session.cookie
+        return session
 
     async def new_link(self, request: web.Request) -> web.Response:
         """Answer `POST /api/v1/page-links`."""
-        await read_json(request, Nothing, limit=SMALL_BYTES_MAX)
-        code = self._door.new_link(self._clock.monotonic())
-        return json_answer(PageLink(url=page_address(int(request.get_extra_info("sockname")[1]), code)))
+        asked = await read_json(request, PageLinkRequest, limit=SMALL_BYTES_MAX)
+        code = self._door.new_link(self._clock.monotonic(), asked.for_)
+        port = int(request.get_extra_info("sockname")[1])
+        return json_answer(PageLink(url=page_address(port, code, asked.for_)))
 
     async def rotate_key(self, request: web.Request) -> web.Response:
         """Answer `POST /api/v1/pos-key`."""

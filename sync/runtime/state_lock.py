@@ -63,7 +63,9 @@ def private_folder(path: Path) -> Path:
     return path
 
 
-def write_private(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, group: int | None = None) -> None:
+def write_private(
+    path: Path, data: bytes, *, mode: int = PRIVATE_FILE, group: int | None = None, is_durable: bool = True
+) -> None:
     """Replace a file by `data`, whole and durable, or leave it as it was.
 
     Args:
@@ -71,6 +73,7 @@ def write_private(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, group: i
         data: the whole content.
         mode: permission bits; the file never has wider ones, not even for a moment.
         group: the id of the group that the file is given to, for a mode such as 0o640.
+        is_durable: whether to wait until it would outlive a power cut; without, it outlives a killed process.
 
     Raises:
         OSError: the file system refuses; the old file stands.
@@ -87,12 +90,14 @@ def write_private(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, group: i
                 os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if is_durable:
+        _sync_folder(path.parent)
 
 
 def _lock(descriptor: int) -> None:

@@ -40,7 +40,7 @@ LAYERS = (
         r"sync\.(hub_client|hub_line)",
         r"sync\.hub\.(books|customers|feed|feed_log|founding|head|presented|programs|terminals)",
         r"sync\.hub\.(snapshot_files|snapshots)",
-        r"agent\.(keys|store(\..+)?|migrations(\..+)?|screen|scanners(\..+)?|till_client)",
+        r"agent\.(keys|store(\..+)?|migrations(\..+)?|display|screen|scanners(\..+)?|till_client)",
     ),
     (
         "4 flows",

@@ -236,7 +236,7 @@ async def test_cookie_is_sealed_in_every_way() -> None:
 
         async def give(request: web.Request) -> web.Response:
             response = web.Response()
-            set_session_cookie(response, request, till.session())
+            set_session_cookie(response, request, till.session().cookie)
             return response
 
         app.router.add_get("/", give)
