@@ -16,6 +16,7 @@ from datetime import datetime
 from agent import keys
 from agent.config import Settings
 from agent.counter import Counter
+from agent.display import CustomerDisplay
 from agent.imaging.decoder import Decoder
 from agent.recognition import Chain, HubWord
 from agent.scan_files import one_code
@@ -85,6 +86,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         metrics = Metrics(program="loyalty-agent", version=VERSION)
         board = Board(metrics)
         screen = _screen(settings, store, clock)
+        display = CustomerDisplay(screen, clock)
         line = Line(clock, lambda state: screen.put_hub(_hub_shown(state)))
         counter = Counter(store, screen, _chain(settings, enrolment.now), clock, _hub_word(line, clock))
         session = await stack.enter_async_context(open_session(settings.hub.ca_file))
@@ -94,12 +96,14 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         behind = Behind(
             counter,
             screen,
+            display,
             store.outbox,
             board,
             metrics,
             clock,
             pos_key,
             lambda: keys.new_pos_key(settings.pos_key_file, settings.api.key_group),
+            settings.sessions_file,
             settings.api.searches_per_minute,
         )
         app = local_door(behind, f"http://{settings.api.host}:{settings.api.port}")
@@ -112,6 +116,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         async with asyncio.TaskGroup() as group:
             running_tasks = [
                 group.create_task(screen.run()),
+                group.create_task(display.run()),
                 group.create_task(_watch_store(store, screen, clock)),
                 group.create_task(supervise("upload", pusher.run, clock=clock, board=board)),
                 group.create_task(supervise("download", puller.run, clock=clock, board=board)),

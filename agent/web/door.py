@@ -2,20 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import hdrs, web
 
 from agent.counter import Counter
+from agent.display import CustomerDisplay
 from agent.screen import Screen
 from agent.store.outbox import Outbox
 from agent.version import VERSION
 from agent.web.access import Access
 from agent.web.customer_routes import CustomerRoutes
+from agent.web.display_routes import DisplayRoutes
 from agent.web.guard import Guard, PosKey
 from agent.web.live import Live
 from agent.web.page import page_routes
 from agent.web.sales_routes import SalesRoutes
-from agent.web.sessions import PageDoor
+from agent.web.session_file import SessionFile
+from agent.web.sessions import PageDoor, Scope
 from agent.web.system_routes import SystemRoutes
 from agent.web.till_routes import TillRoutes
 from sync.runtime.clock import Clock
@@ -24,26 +28,32 @@ from sync.runtime.problems import problem_middleware
 from sync.runtime.supervise import Board
 
 LIVE_PATH = "/api/v1/live"
+DISPLAY_LIVE_PATH = "/api/v1/display/live"
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What stands behind the door. `new_key` writes a new POS key down and returns it."""
+    """What stands behind the door.
+
+    `new_key` writes a new POS key down and returns it; `sessions_file` keeps the open pages over a restart.
+    """
 
     counter: Counter
     screen: Screen
+    display: CustomerDisplay
     outbox: Outbox
     board: Board
     metrics: Metrics
     clock: Clock
     pos_key: PosKey
     new_key: Callable[[], str]
+    sessions_file: Path
     searches_per_minute: int
 
 
 def local_door(behind: Behind, server: str) -> web.Application:
     """Return the application of a till that is served at the address `server`."""
-    sessions = PageDoor()
+    sessions = PageDoor(SessionFile(behind.sessions_file, behind.clock))
     system = SystemRoutes(
         sessions,
         behind.pos_key,
@@ -57,17 +67,22 @@ def local_door(behind: Behind, server: str) -> web.Application:
     )
     sales = SalesRoutes(behind.counter, behind.metrics)
     till = TillRoutes(behind.screen, behind.outbox)
-    operations = (*sales.table(), *customers.table(), *till.table(), *system.table())
+    display = DisplayRoutes(behind.display)
+    operations = (*sales.table(), *customers.table(), *till.table(), *display.table(), *system.table())
     system.describe(operations, version=VERSION, server=server)
     pages = page_routes()
     access = {(operation.method, operation.path): operation.access for operation in operations}
     access |= {(method, path): page_access for method, path, page_access, _ in pages}
     access[(hdrs.METH_GET, LIVE_PATH)] = Access.SOCKET
+    access[(hdrs.METH_GET, DISPLAY_LIVE_PATH)] = Access.DISPLAY_SOCKET
     guard = Guard(access, pos_key=behind.pos_key, door=sessions, clock=behind.clock, metrics=behind.metrics)
     app = web.Application(middlewares=[problem_middleware, guard.middleware])
     for operation in operations:
         app.router.add_route(operation.method, operation.path, operation.handler)
     for method, path, _, handler in pages:
         app.router.add_route(method, path, handler)
-    app.router.add_get(LIVE_PATH, Live(behind.screen, guard, sessions, behind.clock).handle, allow_head=False)
+    screen_live = Live(behind.screen, guard, sessions, behind.clock)
+    display_live = Live(behind.display, guard, sessions, behind.clock, Scope.DISPLAY)
+    app.router.add_get(LIVE_PATH, screen_live.handle, allow_head=False)
+    app.router.add_get(DISPLAY_LIVE_PATH, display_live.handle, allow_head=False)
     return app

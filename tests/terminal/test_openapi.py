@@ -32,6 +32,7 @@ _CALLS: dict[str, tuple[str, Any, int]] = {
     "lockScreen": ("/api/v1/screen/lock", {}, 200),
     "unlockScreen": ("/api/v1/screen/unlock", {}, 200),
     "listOutbox": ("/api/v1/outbox?after=0", None, 200),
+    "getDisplay": ("/api/v1/display", None, 200),
     "newPageLink": ("/api/v1/page-links", {}, 200),
     "getHealth": ("/healthz", None, 200),
     "getReadiness": ("/readyz", None, 200),
