@@ -1,13 +1,22 @@
 // The page's way to its till: a session, calls, and the live state. Nothing is kept outside the page's memory.
 //
 // The address that opens the page carries a one-time code behind its #; it becomes a cookie, which no script can read,
-// and a page token, which stands only here. After a reload the cookie alone gives a new token.
+// and a page token, which stands only here. After a reload the cookie alone gives a new token. A till that stops and
+// starts again knows both still, so a page goes on by itself.
 
 const CALL_MS_MAX = 10_000;
-const RECONNECT_MS_MIN = 500;
-const RECONNECT_MS_MAX = 5_000;
+// A till on loopback answers at once or not at all. One that starts is joined within a second or so.
+const RECONNECT_MS_MIN = 250;
+const RECONNECT_MS_MAX = 1_000;
+const HEALTH_MS_MAX = 1_000;
 // A restart of the agent is shorter than this mostly, and then not worth a word.
 const SILENT_AFTER_MS = 1_000;
+
+// What each scope follows: where its state is read, and where it is told of each change.
+const ROUTES = {
+  page: { state: "/api/v1/screen", live: "/api/v1/live" },
+  display: { state: "/api/v1/display", live: "/api/v1/display/live" },
+};
 
 // The till answered, and said no; `code` is stable.
 export class TillRefused extends Error {
@@ -32,9 +41,11 @@ export class Till {
   #silentTimer = null;
   #onState;
   #onLink;
+  #scope;
 
-  // `onState` is given each new state; `onLink` is given "live", "silent" or "ended".
-  constructor({ onState, onLink }) {
+  // `onState` is given each new state; `onLink` is given "live", "silent" or "ended". The scope is "page" or "display".
+  constructor({ onState, onLink, scope = "page" }) {
+    this.#scope = scope;
     this.#onState = onState;
     this.#onLink = onLink;
   }
@@ -59,6 +70,10 @@ export class Till {
     return this.#call("POST", path, body);
   }
 
+  async put(path, body) {
+    return this.#call("PUT", path, body);
+  }
+
   async #call(method, path, body) {
     try {
       return await this.#ask(method, path, body);
@@ -76,7 +91,7 @@ export class Till {
 
   async #renew(code) {
     try {
-      const session = await this.#ask("POST", "/api/v1/sessions", code ? { code } : {});
+      const session = await this.#ask("POST", "/api/v1/sessions", { for: this.#scope, ...(code && { code }) });
       this.#token = session.page_token;
     } catch (error) {
       if (!(error instanceof TillRefused) || error.status !== 401) throw error;
@@ -108,7 +123,7 @@ export class Till {
   }
 
   #connect() {
-    const socket = new WebSocket(`ws://${location.host}/api/v1/live`);
+    const socket = new WebSocket(`ws://${location.host}${ROUTES[this.#scope].live}`);
     this.#socket = socket;
     this.#seq = 0;
     socket.onopen = () => {
@@ -132,7 +147,7 @@ export class Till {
 
   async #reread(socket) {
     try {
-      this.#take(socket, await this.get("/api/v1/screen"));
+      this.#take(socket, await this.get(ROUTES[this.#scope].state));
     } catch {
       // The socket tells of a silent till and of an ended session; the next state on it is whole.
     }
@@ -152,10 +167,12 @@ export class Till {
     this.#silentTimer ??= setTimeout(() => this.#onLink("silent"), SILENT_AFTER_MS);
   }
 
+  // Acts once the till answers. It is asked by a plain call: a browser keeps a socket back for seconds where many of
+  // them have failed.
   #later(act) {
     const longest = Math.min(RECONNECT_MS_MAX, RECONNECT_MS_MIN * 2 ** this.#attempt);
     this.#attempt += 1;
-    setTimeout(act, longest / 2 + (Math.random() * longest) / 2);
+    setTimeout(async () => ((await isThere()) ? act() : this.#later(act)), longest / 2 + (Math.random() * longest) / 2);
   }
 
   #end() {
@@ -164,5 +181,13 @@ export class Till {
     this.#socket = null;
     this.#token = null;
     this.#onLink("ended");
+  }
+}
+
+async function isThere() {
+  try {
+    return (await fetch("/healthz", { signal: AbortSignal.timeout(HEALTH_MS_MAX) })).ok;
+  } catch {
+    return false;
   }
 }
