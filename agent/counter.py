@@ -9,9 +9,10 @@ from datetime import datetime
 
 from agent import codes
 from agent.advice import person_row
-from agent.buyers import bought
+from agent.buyers import Bought, bought
 from agent.codes import CardNumber, Email, Name, Phone
-from agent.counter_errors import CurrencyRefused, CustomerUnknown, NoProgram, SaleFromTheFuture
+from agent.counter_errors import CardIdUnknown, CurrencyRefused, CustomerUnknown, NoProgram, SaleFromTheFuture
+from agent.quotes import Quote, QuoteRequest, quote
 from agent.recognition import Chain, HubWord, Presented, Recognition
 from agent.sales import (
     Buyer,
@@ -29,6 +30,7 @@ from agent.screen import Screen, Shown
 from agent.store import Store
 from agent.store.customers import Asked
 from agent.store.entries import Decision, ReversalEntry, SaleEntry, Stamp
+from agent.store.holders import Holders
 from agent.views import CustomerView, OtherView, PersonRow, View
 from sync.contract.customers import Value
 from sync.contract.events import Flag
@@ -93,6 +95,22 @@ class Counter:
         self._show_after(result, presented)
         return result
 
+    def quote(self, request: QuoteRequest) -> Quote:
+        """Return what a sale would credit now. Nothing is recorded or shown.
+
+        Raises:
+            CounterError: one of its kinds, as for the sale.
+            DatabaseError: the till's files cannot be read.
+        """
+        program = self._program_for(request.currency)
+        presented = self._recognition.card_of(request)
+        if presented is None and request.customer_id is None:
+            return quote(program, request.net_minor, None)
+        buyer = _who(self._store.near_holders, presented, request.customer_id).buyer
+        stays_on_card = buyer.customer_id is None
+        on_card = self._store.customers.by_identifier(buyer.subject).card.balance if stays_on_card else None
+        return quote(program, request.net_minor, on_card)
+
     async def reverse(self, sale_id: str, request: ReversalRequest) -> ReversalResult:
         """Take a sale back, durable on return; the same request again answers the first result.
 
@@ -147,8 +165,11 @@ class Counter:
 
     async def _wish_to_know(self, presented: Presented) -> None:
         """Keep the wish to know whom a card leads to. On a full disk it is let go: the next scan wishes again."""
+        wish = presented.for_hub()
+        if wish is None:
+            return
         try:
-            await self._store.journal.present(presented.for_hub())
+            await self._store.journal.present(wish)
         except DatabaseError as error:
             _log.warning("a wish to know a card was not kept: cause=%s", type(error).__name__)
 
@@ -170,7 +191,7 @@ class Counter:
         """Decide a sale that is not known yet. Runs on the writer's thread, within the transaction that records it."""
         program = self._program_for(request.currency)
         time_flags = self._time_flags(request.occurred_at)
-        who = bought(self._store.holders, presented.id if presented is not None else None, request.customer_id)
+        who = _who(self._store.holders, presented, request.customer_id)
         buyer = Buyer(who.buyer.subject, who.buyer.customer_id, (*who.buyer.flags, *time_flags))
         as_of = self._recognition.as_of(who.basis.as_of)
         return Decision(
@@ -200,3 +221,15 @@ class Counter:
         return Search(
             people=tuple(person_row(put.customer, put.identifiers, program) for put in hits.people), more=hits.more
         )
+
+
+def _who(holders: Holders, presented: Presented | None, customer_id: str | None) -> Bought:
+    """Return who a sale is for.
+
+    Raises:
+        ChoiceNeeded, CardMismatch, CustomerUnknown, CardIdUnknown: it does not say who it is for.
+    """
+    who = bought(holders, presented.id if presented is not None else None, customer_id)
+    if presented is not None and not presented.was_here and Flag.CARD_UNKNOWN in who.buyer.flags:
+        raise CardIdUnknown
+    return who

@@ -13,6 +13,13 @@ class NotACard(CounterError):
         self.kind = kind
 
 
+class CardIdUnknown(CounterError):
+    """No card of this id was presented at this till, and it leads to nobody here."""
+
+    def __init__(self) -> None:
+        super().__init__("no card of this id was presented at this till; scan it, or send its number as card")
+
+
 class ChoiceNeeded(CounterError):
     """The card leads to several customers."""
 

@@ -3,6 +3,7 @@
 An identifier that leads to several customers is a choice for a person; nothing here guesses.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from agent import codes
 from agent.advice import advise, balance_shown, person_row
 from agent.codes import CardNumber, CardScheme
 from agent.counter_errors import NotACard
+from agent.quotes import QuoteRequest
 from agent.sales import SaleRequest
 from agent.screen import Shown
 from agent.store import Store
@@ -20,6 +22,10 @@ from agent.views import ChoiceView, CustomerView, NothingView, UnknownCardView, 
 from sync.contract.identifiers import Identifier, Scheme, hint, identifier_id
 from sync.contract.protocol import PresentedIdentifier
 from sync.runtime.clock import Clock
+
+# A shift's cards that nobody is known for. Their numbers are not kept in memory, only what tells them apart.
+HINTS_MAX = 512
+HINT_FORGOTTEN = "••"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +50,21 @@ class HubWord:
 
 
 class Presented(NamedTuple):
-    """An identifier as it was presented at the counter. Personal data."""
+    """An identifier as it was presented at the counter. Personal data.
+
+    Where a page names a card by its id there is no `value`: the number was noted when the card was scanned, and the
+    wish to know whose it is with it, so neither is needed again. `was_here` tells whether that scan is on record.
+    """
 
     id: str
     scheme: Scheme
-    value: str
+    value: str | None
+    was_here: bool = True
 
-    def for_hub(self) -> PresentedIdentifier:
-        """Return it as it travels to the hub, if it leads to nobody here."""
+    def for_hub(self) -> PresentedIdentifier | None:
+        """Return it as it travels to the hub, if it leads to nobody here; None where it is named by its id."""
+        if self.value is None:
+            return None
         return PresentedIdentifier(id=self.id, identifier=Identifier(scheme=self.scheme, value=self.value))
 
 
@@ -63,6 +76,7 @@ class Recognition:
         self._chain = chain
         self._clock = clock
         self._hub = hub
+        self._hints: OrderedDict[str, str] = OrderedDict()
 
     def presented(self, scheme: Scheme, value: str) -> Presented:
         """Return a value with the id that stands for it in every event."""
@@ -93,12 +107,14 @@ class Recognition:
 
         return Shown(self._view(person), _accounts(person), again)
 
-    def card_of(self, request: SaleRequest) -> Presented | None:
+    def card_of(self, request: SaleRequest | QuoteRequest) -> Presented | None:
         """Return the card that a sale presents, or None where it presents none.
 
         Raises:
             NotACard: the text is none of our card numbers.
         """
+        if request.card_id is not None:
+            return Presented(request.card_id, Scheme.CARD, None, was_here=self._was_here(request.card_id))
         if request.card is None:
             return None
         meaning = codes.read(request.card, None, self._chain.scheme)
@@ -116,6 +132,25 @@ class Recognition:
         current = self._hub.current_as_of()
         return written if written is None or current is None else max(written, current)
 
+    def hint_of(self, identifier: str) -> str | None:
+        """Return the hint of a card that nobody was known for when it was shown; None where that is long ago."""
+        return self._hints.get(identifier)
+
+    def _was_here(self, identifier: str) -> bool:
+        if identifier in self._hints:
+            return True
+        found = self._store.customers.by_identifier(identifier)
+        return bool(found.people) or found.asked is not Asked.NOT_YET
+
+    def _hint(self, presented: Presented) -> str:
+        if presented.value is None:
+            return self._hints.get(presented.id, HINT_FORGOTTEN)
+        kept = self._hints[presented.id] = hint(presented.scheme, presented.value)
+        self._hints.move_to_end(presented.id)
+        if len(self._hints) > HINTS_MAX:
+            self._hints.popitem(last=False)
+        return kept
+
     def _found_view(self, found: Found, presented: Presented) -> View:
         if len(found.people) == 1:
             return self._view(found.people[0])
@@ -124,7 +159,7 @@ class Recognition:
             return ChoiceView(people=tuple(person_row(who.customer, who.identifiers, program) for who in found.people))
         return UnknownCardView(
             card_id=presented.id,
-            hint=hint(presented.scheme, presented.value),
+            hint=self._hint(presented),
             balance=balance_shown(found.card.balance, self.as_of(found.card.as_of), self._clock.now()),
             points_max=program.unknown_card_points_max if program else 0,
             asked=_ASKED[found.asked],

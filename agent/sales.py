@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, field_validator, model_va
 
 from agent.codes import TEXT_CHARS_MAX
 from sync.contract.customers import Code, Currency, Value
-from sync.contract.events import EARNED, LINES_MAX, REVERSED, Flag, Money, Strict
+from sync.contract.events import EARNED, LINES_MAX, REVERSED, Flag, IdentifierId, Money, Strict
 from sync.contract.ledger import Balance, take_back
 from sync.contract.program import Program, SaleLine, earn
 
@@ -50,10 +50,14 @@ class _Occurred(Strict):
 
 
 class SaleRequest(_Occurred):
-    """A finished sale of one customer: who by `card` (the text as scanned), by `customer_id`, or by both."""
+    """A finished sale of one customer: who by the card, by `customer_id`, or by both.
+
+    The card is `card` (the text as scanned) or `card_id` (as a view of an unknown card names it).
+    """
 
     sale_id: Code
     card: str | None = Field(default=None, min_length=1, max_length=TEXT_CHARS_MAX, repr=False)
+    card_id: IdentifierId | None = None
     customer_id: Code | None = None
     lines: tuple[RequestLine, ...] = Field(min_length=1, max_length=LINES_MAX)
     net_minor: Money
@@ -63,8 +67,10 @@ class SaleRequest(_Occurred):
 
     @model_validator(mode="after")
     def _is_whole(self) -> "SaleRequest":
-        if self.card is None and self.customer_id is None:
-            raise ValueError("must name a card or a customer_id")
+        if self.card is None and self.card_id is None and self.customer_id is None:
+            raise ValueError("must name a card, a card_id or a customer_id")
+        if self.card is not None and self.card_id is not None:
+            raise ValueError("must name its card once, by card or by card_id")
         if sum(line.net_minor for line in self.lines) != self.net_minor:
             raise ValueError("net_minor must be the sum of the lines' net_minor")
         return self
@@ -170,12 +176,12 @@ def judge_time(occurred_at: datetime, now: datetime, hub_now: datetime | None) -
 
 
 def fingerprint(request: SaleRequest | ReversalRequest, *presented: str | None) -> bytes:
-    """Return the sha256 of a request: the same for the same request, whatever the spaces in its card text.
+    """Return the sha256 of a request: the same for the same request, however its card is written.
 
     `presented` stands for what may not be written down, or is not in the body: the card's identifier id, the sale_id.
     Fields at their default are left out, so that a later version with more of them knows an old request again.
     """
-    body = request.model_dump_json(exclude={"card"}, exclude_defaults=True)
+    body = request.model_dump_json(exclude={"card", "card_id"}, exclude_defaults=True)
     return hashlib.sha256(f"{presented} {body}".encode()).digest()
 
 

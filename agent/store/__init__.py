@@ -34,6 +34,9 @@ class Store:
     cache: CustomerCache
     customers: Customers
     holders: Holders
+    """For a sale, on the writer's thread."""
+    near_holders: Holders
+    """For a question, on the caller's own thread."""
     outbox: Outbox
 
 
@@ -70,4 +73,5 @@ async def open_store(
         live.follow(selling)
         journal = EventJournal(writer, reader, terminal, clock, lambda: live.coverage)
         cache = await stack.enter_async_context(CustomerCache(live, near, reader, journal, clock))
-        yield Store(journal, cache, Customers(near, reader), Holders(selling), Outbox(near, reader))
+        customers, outbox = Customers(near, reader), Outbox(near, reader)
+        yield Store(journal, cache, customers, Holders(selling), Holders(near), outbox)

@@ -57,7 +57,7 @@ def _nobody(_: Sequence[str]) -> Collection[str]:
 
 
 class Holders:
-    """Looks holders up. Only for functions that run on the writer's thread."""
+    """Looks holders up. Only for functions that run on the thread of its reader, which for a sale is the writer's."""
 
     def __init__(self, near: NearReader) -> None:
         """Take the reader of that thread."""

@@ -10,6 +10,7 @@ from sync.runtime import problems
 from sync.runtime.problems import Kind, Problem
 from sync.runtime.sqlite_file import DatabaseError, DatabaseFull
 
+CARD_ID_UNKNOWN = Kind(404, "card_id_unknown", "No card of this id was presented at this till.")
 CARD_MISMATCH = Kind(409, "card_mismatch", "The card and the customer_id do not belong together.")
 CHOICE_NEEDED = Kind(409, "choice_needed", "The card leads to several customers; name one by its customer_id.")
 CURRENCY_REFUSED = Kind(422, "currency_refused", "The sale is in another currency than the program's.")
@@ -24,6 +25,7 @@ STORAGE_FAILED = Kind(503, "storage_failed", "The till's database refused: nothi
 TOO_MANY_SEARCHES = Kind(429, "too_many_searches", "More searches than this till allows in a minute; wait a little.")
 
 KINDS = (
+    CARD_ID_UNKNOWN,
     CARD_MISMATCH,
     CHOICE_NEEDED,
     CURRENCY_REFUSED,
@@ -46,6 +48,7 @@ STORAGE = (DISK_FULL, STORAGE_FAILED)
 CODES = problems.codes([*problems.KINDS, *access.KINDS, *KINDS])
 
 _BY_ERROR: tuple[tuple[type[Exception], Kind], ...] = (
+    (counter_errors.CardIdUnknown, CARD_ID_UNKNOWN),
     (counter_errors.CardMismatch, CARD_MISMATCH),
     (counter_errors.ChoiceNeeded, CHOICE_NEEDED),
     (counter_errors.CurrencyRefused, CURRENCY_REFUSED),

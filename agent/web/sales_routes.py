@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from aiohttp import hdrs, web
 
 from agent.counter import Counter
+from agent.quotes import Quote, QuoteRequest
 from agent.sales import ReversalRequest, ReversalResult, SaleRequest, SaleResult
 from agent.web import problem_kinds as kinds
 from agent.web.access import Access
@@ -17,6 +18,16 @@ from sync.runtime.problems import NOT_FOUND
 
 # A sale of 500 lines.
 SALE_BYTES_MAX = 256 * 1024
+# Why a sale cannot be credited to whom it names.
+_WHO = (
+    kinds.CARD_ID_UNKNOWN,
+    kinds.CARD_MISMATCH,
+    kinds.CHOICE_NEEDED,
+    kinds.CURRENCY_REFUSED,
+    kinds.CUSTOMER_UNKNOWN,
+    kinds.NOT_A_CARD,
+    kinds.NO_PROGRAM,
+)
 
 
 class SalesRoutes:
@@ -43,15 +54,21 @@ class SalesRoutes:
                 problems=(
                     *kinds.BODY,
                     *kinds.STORAGE,
-                    kinds.CARD_MISMATCH,
-                    kinds.CHOICE_NEEDED,
-                    kinds.CURRENCY_REFUSED,
-                    kinds.CUSTOMER_UNKNOWN,
-                    kinds.NOT_A_CARD,
-                    kinds.NO_PROGRAM,
+                    *_WHO,
                     kinds.SALE_FROM_THE_FUTURE,
                     kinds.SALE_ID_REUSED,
                 ),
+            ),
+            Operation(
+                post,
+                "/api/v1/quotes",
+                "quoteSale",
+                "Tell how many points a sale would credit now; nothing is recorded.",
+                credential,
+                self.quote,
+                takes=QuoteRequest,
+                gives=Quote,
+                problems=(*kinds.BODY, kinds.STORAGE_FAILED, *_WHO),
             ),
             Operation(
                 post,
@@ -73,6 +90,12 @@ class SalesRoutes:
             result = await self._counter.sale(asked)
         self._sales.inc()
         return json_answer(result)
+
+    async def quote(self, request: web.Request) -> web.Response:
+        """Answer `POST /api/v1/quotes`."""
+        asked = await read_json(request, QuoteRequest, limit=SMALL_BYTES_MAX)
+        with kinds.as_problems():
+            return json_answer(self._counter.quote(asked))
 
     async def reverse(self, request: web.Request) -> web.Response:
         """Answer `POST /api/v1/sales/{sale_id}/reversals`."""

@@ -18,7 +18,7 @@ LAYERS = (
     (
         "0 pure",
         r"sync\.contract(\..+)?",
-        r"agent\.(codes|sales|views|advice|shift|wedge|counter_errors|version)",
+        r"agent\.(codes|sales|quotes|views|advice|shift|wedge|counter_errors|version)",
         r"sync\.hub\.(accounts|batch|columns|customer_rows|posting|verdicts)",
         r"agent|sync|sync\.runtime|sync\.hub|sync\.hub\.migrations",  # packages that hold nothing themselves
     ),
@@ -55,7 +55,7 @@ LAYERS = (
 PURE = re.compile(
     r"sync\.contract\..+"
     r"|sync\.hub\.(accounts|batch|columns|customer_rows|posting|verdicts)"
-    r"|agent\.(codes|sales|views|advice|shift|wedge)"
+    r"|agent\.(codes|sales|quotes|views|advice|shift|wedge)"
 )
 NOT_PURE = {"asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "time", "aiohttp"}
 CLOCK_READINGS = {"datetime.now", "datetime.utcnow", "date.today"}

@@ -28,6 +28,7 @@ _CALLS: dict[str, tuple[str, Any, int]] = {
     "searchCustomers": ("/api/v1/customers/search", {"text": "tremblay"}, 200),
     "getCustomer": ("/api/v1/customers/c-1", None, 200),
     "getScreen": ("/api/v1/screen", None, 200),
+    "quoteSale": ("/api/v1/quotes", {"net_minor": 500, "currency": "CAD", "card": shop.card()}, 200),
     "clearScreen": ("/api/v1/screen/clear", {}, 200),
     "lockScreen": ("/api/v1/screen/lock", {}, 200),
     "unlockScreen": ("/api/v1/screen/unlock", {}, 200),
@@ -44,6 +45,7 @@ _REFUSALS: dict[str, tuple[str, Any, int]] = {
     "listOutbox": ("/api/v1/outbox?after=-1", None, 422),
     "openSession": ("/api/v1/sessions", {"code": "used"}, 401),
     "lockScreen": ("/api/v1/screen/lock", {"for": "ever"}, 422),
+    "quoteSale": ("/api/v1/quotes", {"net_minor": 500, "currency": "USD"}, 422),
 }
 
 
