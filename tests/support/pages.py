@@ -4,7 +4,7 @@ Whatever the page does, it must ask nothing of anybody else, say nothing to the 
 looked at on the way out of every test.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright
 
 from agent.config import Settings
 from agent.demo.sample_shop import Member, Shop, make_shop
@@ -36,6 +36,8 @@ _ARGUMENTS = (
     "--disable-sync",
 )
 LAPTOP = (1366, 768)
+Reword = Callable[[Mapping[str, str]], Mapping[str, str]]
+Words = Mapping[str, Reword]
 # A page on loopback answers within milliseconds; a shared core may stop for a while.
 _WAIT_MS = 15_000
 
@@ -80,7 +82,9 @@ class Counter:
         return str(answer["url"])
 
     async def enter(self, text: str) -> None:
-        """Type into the field and press Enter."""
+        """Type into the field, which F2 opens, and press Enter."""
+        if not await self.page.locator("#text").is_visible():
+            await self.page.keyboard.press("F2")
         await self.page.locator("#text").fill(text)
         await self.page.locator("#text").press("Enter")
 
@@ -119,6 +123,7 @@ async def counter(
     clock: Clock | None = None,
     customers: Sequence[tuple[Customer, str]] = (),
     as_of: datetime | None = None,
+    words: Words | None = None,
     **context: Any,
 ) -> AsyncIterator[Counter]:
     """Open the page at a till of the sample shop.
@@ -129,12 +134,14 @@ async def counter(
         clock: the till's; the real one unless given.
         customers: further customers, each with the number of a card.
         as_of: the hub's time of all balances; now unless given.
+        words: what becomes of the texts of a language on their way to the page.
         context: of Playwright's `new_context`, such as `color_scheme`.
     """
     sample = make_shop(date.today())  # noqa: DTZ011 - the page counts days by the machine's own calendar
     of = settings(folder, till={"state": folder / "state", "demo": True})
     enrol_by_hand(of, sample.program)
     shown = await browser.new_context(**({"viewport": _size(LAPTOP)} | context))
+    await _reword(shown, words or {})
     try:
         async with AsyncExitStack() as stack:
             till = await stack.enter_async_context(running(of, clock))
@@ -154,6 +161,18 @@ async def counter(
 
 async def resize(page: Page, size: tuple[int, int]) -> None:
     await page.set_viewport_size({"width": size[0], "height": size[1]})
+
+
+async def _reword(context: BrowserContext, words: Words) -> None:
+    def answering(change: Reword) -> Callable[[Route], Awaitable[None]]:
+        async def answer(route: Route) -> None:
+            given = await route.fetch()
+            await route.fulfill(response=given, json=change(await given.json()))
+
+        return answer
+
+    for language, change in words.items():
+        await context.route(f"**/texts/{language}.json", answering(change))
 
 
 def _size(size: tuple[int, int]) -> dict[str, int]:
