@@ -31,7 +31,7 @@ FAULTS = {
     "outside:": "<p style='position: absolute; left: -40px'>Beyond the edge</p>",
     "spills:": "<button style='width: 60px; white-space: nowrap'>A label that is too long</button>",
     "cut: p": "<p style='height: 20px; width: 90px; overflow: hidden'>Words that nobody sees to their end</p>",
-    "ends in dots": "<p style='width: 60px; overflow: clip; text-overflow: ellipsis; white-space: pre'>So long</p>",
+    "ends in dots": "<p style='width: 30px; overflow: clip; text-overflow: ellipsis; white-space: pre'>So long</p>",
     "scroll:": "<p style='width: 1500px; background: #eee'>Wide</p>",
     "fold: h1": "<main id='view'><div style='height: 900px'></div><h1>Marie</h1></main>",
     "covered:": (
