@@ -24,8 +24,11 @@ PAGE_CONTENT_SECURITY_POLICY = (
 PERMISSIONS_POLICY = "camera=(), microphone=(), geolocation=(), usb=(), serial=(), hid=(), payment=()"
 
 INDEX = "index.html"
+DISPLAY = "customer.html"
 STATIC = (
     "app.js",
+    "customer.css",
+    "customer.js",
     "el.js",
     "entry.js",
     "icon.svg",
@@ -62,6 +65,7 @@ def page_routes() -> Sequence[PageRoute]:
     index = {INDEX: _static(INDEX)}
     return (
         PageRoute(hdrs.METH_GET, "/", Access.DOCUMENT, _serving(index, INDEX)),
+        PageRoute(hdrs.METH_GET, "/customer", Access.DOCUMENT, _serving({DISPLAY: _static(DISPLAY)}, DISPLAY)),
         PageRoute(hdrs.METH_GET, "/static/{name}", Access.DOCUMENT, _serving({name: _static(name) for name in STATIC})),
         PageRoute(hdrs.METH_GET, "/texts/{name}", Access.DOCUMENT, _serving(_catalogues())),
     )
