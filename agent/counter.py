@@ -5,6 +5,7 @@ itself.
 """
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 
 from agent import codes
@@ -27,11 +28,14 @@ from agent.sales import (
     plan_sale,
 )
 from agent.screen import Screen, Shown
+from agent.shift import Act, Acts
 from agent.store import Store
+from agent.store.acts import KeptAct
 from agent.store.customers import Asked
 from agent.store.entries import Decision, ReversalEntry, SaleEntry, Stamp
 from agent.store.holders import Holders
 from agent.views import CustomerView, OtherView, PersonRow, View
+from agent.wedge import Scanner
 from sync.contract.customers import Value
 from sync.contract.events import Flag
 from sync.contract.identifiers import Scheme
@@ -92,7 +96,7 @@ class Counter:
         recorded = await self._store.journal.record_sale(entry, stamp)
         answer = recorded.answer
         result = answer if isinstance(answer, SaleResult) else SaleResult.model_validate_json(recorded.result)
-        self._show_after(result, presented)
+        self._screen.show_soon(lambda: self._after(request, result, presented))
         return result
 
     def quote(self, request: QuoteRequest) -> Quote:
@@ -133,6 +137,32 @@ class Counter:
         if isinstance(recorded.answer, ReversalResult):
             return recorded.answer
         return ReversalResult.model_validate_json(recorded.result)
+
+    async def acts(self, limit: int) -> Acts:
+        """Return the newest sales of this shift, the newest first, at most `limit`."""
+        kept = await self._store.acts.newest(limit)
+        return Acts(since=kept.since, rows=tuple(self._with_hint(row) for row in kept.rows), more=kept.more)
+
+    async def begin_shift(self) -> Acts:
+        """Begin a new shift, durable on return, and return its empty list. What was done before is not undone here.
+
+        Raises:
+            DatabaseError: the shift before goes on.
+        """
+        await self._store.acts.begin_shift()
+        self._screen.forget_act()
+        _log.info("shift begun")
+        return await self.acts(1)
+
+    async def keep_scanner(self, scanner: Scanner) -> Scanner:
+        """Keep how the page tells the scanner from a person, for every window and over a restart.
+
+        Raises:
+            DatabaseError: the settings before stay in force.
+        """
+        await self._store.scanner.keep(scanner)
+        self._screen.put_scanner(scanner)
+        return scanner
 
     async def search(self, text: str) -> Search:
         """Return the customers that a card number, a phone, an e-mail or the beginnings of a name lead to."""
@@ -200,13 +230,22 @@ class Counter:
             presented.for_hub() if presented is not None and Flag.CARD_UNKNOWN in buyer.flags else None,
         )
 
-    def _show_after(self, result: SaleResult, presented: Presented | None) -> None:
-        """Show whom the sale was for, with the new balance: the point of sale may not have scanned before."""
-        customer_id = result.customer_id
-        if customer_id is not None:
-            self._screen.show_soon(lambda: self._recognition.person_shown(customer_id))
-        elif presented is not None:
-            self._screen.show_soon(lambda: self._recognition.shown(presented))
+    def _after(self, request: SaleRequest, result: SaleResult, presented: Presented | None) -> Shown:
+        """Return whom the sale was for, with the new balance: the point of sale may not have scanned before."""
+        if presented is not None and result.customer_id is None:
+            shown = self._recognition.shown(presented)
+        else:
+            # Without a card the sale names the customer, also where the points wait on an identifier that others share.
+            shown = self._recognition.person_shown(result.customer_id or request.customer_id or "")
+        return replace(shown, act=lambda: self._act(result.sale_id))
+
+    def _act(self, sale_id: str) -> Act | None:
+        kept = self._store.acts.of_sale(sale_id)
+        return self._with_hint(kept) if kept is not None else None
+
+    def _with_hint(self, kept: KeptAct) -> Act:
+        hint = kept.act.hint or self._recognition.hint_of(kept.subject)
+        return kept.act.model_copy(update={"hint": hint})
 
     def _exactly(self, scheme: Scheme, value: str) -> Search:
         found = self._recognition.found(self._recognition.presented(scheme, value))

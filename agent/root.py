@@ -187,7 +187,7 @@ async def _open_store(settings: Settings, enrolment: keys.Enrolment, clock: Cloc
 
 def _screen(settings: Settings, store: Store, clock: Clock) -> Screen:
     program = store.cache.program
-    return Screen(
+    screen = Screen(
         clock,
         demo=settings.till.demo,
         language=settings.till.language,
@@ -197,6 +197,8 @@ def _screen(settings: Settings, store: Store, clock: Clock) -> Screen:
         sounds=settings.page.sounds,
         lock_after_s=settings.page.lock_after_minutes * 60.0,
     )
+    screen.put_scanner(store.scanner.read())
+    return screen
 
 
 async def _watch_store(store: Store, screen: Screen, clock: Clock) -> None:

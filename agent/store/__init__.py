@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.store.acts import ActHistory
 from agent.store.cache import CustomerCache
 from agent.store.customers import Customers
 from agent.store.entries import Terminal
@@ -19,6 +20,7 @@ from agent.store.holders import Holders
 from agent.store.journal import EventJournal
 from agent.store.live import ATTACHED, LiveCache
 from agent.store.outbox import Outbox
+from agent.store.wedge import ScannerSettings
 from sync.runtime.clock import Clock
 from sync.runtime.database import open_reader, open_writer
 from sync.runtime.near_reader import open_near_reader
@@ -28,7 +30,7 @@ _INCARNATION_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """What the terminal keeps: its events, the hub's customers, and the outbox as people see it."""
+    """What the terminal keeps: its events, the hub's customers, and both as people see them."""
 
     journal: EventJournal
     cache: CustomerCache
@@ -38,6 +40,8 @@ class Store:
     near_holders: Holders
     """For a question, on the caller's own thread."""
     outbox: Outbox
+    acts: ActHistory
+    scanner: ScannerSettings
 
 
 @asynccontextmanager
@@ -73,5 +77,13 @@ async def open_store(
         live.follow(selling)
         journal = EventJournal(writer, reader, terminal, clock, lambda: live.coverage)
         cache = await stack.enter_async_context(CustomerCache(live, near, reader, journal, clock))
-        customers, outbox = Customers(near, reader), Outbox(near, reader)
-        yield Store(journal, cache, customers, Holders(selling), Holders(near), outbox)
+        yield Store(
+            journal,
+            cache,
+            Customers(near, reader),
+            Holders(selling),
+            Holders(near),
+            Outbox(near, reader),
+            ActHistory(near, reader, writer, clock),
+            ScannerSettings(near, writer),
+        )

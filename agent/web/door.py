@@ -66,7 +66,7 @@ def local_door(behind: Behind, server: str) -> web.Application:
         behind.counter, clock=behind.clock, metrics=behind.metrics, searches_per_minute=behind.searches_per_minute
     )
     sales = SalesRoutes(behind.counter, behind.metrics)
-    till = TillRoutes(behind.screen, behind.outbox)
+    till = TillRoutes(behind.counter, behind.screen, behind.outbox)
     display = DisplayRoutes(behind.display)
     operations = (*sales.table(), *customers.table(), *till.table(), *display.table(), *system.table())
     system.describe(operations, version=VERSION, server=server)

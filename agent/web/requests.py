@@ -75,6 +75,12 @@ class OutboxQuery(Strict):
     state: EntryState | None = None
 
 
+class ActsQuery(Strict):
+    """How many of this shift's sales, the newest."""
+
+    limit: int = Field(default=50, ge=1, le=200)
+
+
 class OutboxRowShown(OutboxRow):
     """A row with its reason in words."""
 

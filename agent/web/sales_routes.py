@@ -7,14 +7,15 @@ from aiohttp import hdrs, web
 from agent.counter import Counter
 from agent.quotes import Quote, QuoteRequest
 from agent.sales import ReversalRequest, ReversalResult, SaleRequest, SaleResult
+from agent.shift import Acts
 from agent.web import problem_kinds as kinds
 from agent.web.access import Access
 from agent.web.openapi import Operation
-from agent.web.requests import SMALL_BYTES_MAX, code_in_path
+from agent.web.requests import SMALL_BYTES_MAX, ActsQuery, Nothing, code_in_path
 from sync.runtime.answers import json_answer
-from sync.runtime.bodies import read_json
+from sync.runtime.bodies import read_json, read_query
 from sync.runtime.metrics import Metrics
-from sync.runtime.problems import NOT_FOUND
+from sync.runtime.problems import NOT_FOUND, QUERY_INVALID
 
 # A sale of 500 lines.
 SALE_BYTES_MAX = 256 * 1024
@@ -40,6 +41,9 @@ class SalesRoutes:
 
     def table(self) -> Sequence[Operation]:
         """Return every operation of this room."""
+        return (*self._crediting_table(), *self._shift_table())
+
+    def _crediting_table(self) -> Sequence[Operation]:
         credential, post = Access.CREDENTIAL, hdrs.METH_POST
         return (
             Operation(
@@ -83,6 +87,32 @@ class SalesRoutes:
             ),
         )
 
+    def _shift_table(self) -> Sequence[Operation]:
+        return (
+            Operation(
+                hdrs.METH_GET,
+                "/api/v1/acts",
+                "listActs",
+                "List the sales of this till in this shift, the newest first; no name is in it.",
+                Access.CREDENTIAL,
+                self.acts,
+                gives=Acts,
+                query=ActsQuery,
+                problems=(QUERY_INVALID, kinds.STORAGE_FAILED),
+            ),
+            Operation(
+                hdrs.METH_POST,
+                "/api/v1/shifts",
+                "beginShift",
+                "Begin a new shift: its list is empty, and what was done before is not offered to be undone.",
+                Access.CREDENTIAL,
+                self.begin_shift,
+                takes=Nothing,
+                gives=Acts,
+                problems=(*kinds.BODY, *kinds.STORAGE),
+            ),
+        )
+
     async def sale(self, request: web.Request) -> web.Response:
         """Answer `POST /api/v1/sales`."""
         asked = await read_json(request, SaleRequest, limit=SALE_BYTES_MAX)
@@ -105,3 +135,15 @@ class SalesRoutes:
             result = await self._counter.reverse(sale_id, asked)
         self._reversals.inc()
         return json_answer(result)
+
+    async def acts(self, request: web.Request) -> web.Response:
+        """Answer `GET /api/v1/acts`."""
+        asked = read_query(request, ActsQuery)
+        with kinds.as_problems():
+            return json_answer(await self._counter.acts(asked.limit))
+
+    async def begin_shift(self, request: web.Request) -> web.Response:
+        """Answer `POST /api/v1/shifts`."""
+        await read_json(request, Nothing, limit=SMALL_BYTES_MAX)
+        with kinds.as_problems():
+            return json_answer(await self._counter.begin_shift())

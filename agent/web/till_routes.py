@@ -6,12 +6,14 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from agent import texts
+from agent.counter import Counter
 from agent.screen import Screen, ScreenState
 from agent.store.outbox import Outbox, OutboxRow
 from agent.web import problem_kinds as kinds
 from agent.web.access import Access
 from agent.web.openapi import Operation
 from agent.web.requests import SMALL_BYTES_MAX, Nothing, OutboxQuery, OutboxRowShown, OutboxShown
+from agent.wedge import Scanner
 from sync.contract.customers import Wording
 from sync.runtime.answers import json_answer
 from sync.runtime.bodies import read_json, read_query
@@ -21,7 +23,8 @@ from sync.runtime.problems import QUERY_INVALID
 class TillRoutes:
     """The routes that show, lock and list."""
 
-    def __init__(self, screen: Screen, outbox: Outbox) -> None:
+    def __init__(self, counter: Counter, screen: Screen, outbox: Outbox) -> None:
+        self._counter = counter
         self._screen = screen
         self._outbox = outbox
 
@@ -44,6 +47,17 @@ class TillRoutes:
             self._turning("clear", "clearScreen", "Show nothing: staff are done with this customer.", screen.clear),
             self._turning("lock", "lockScreen", "Show nothing of any customer until somebody unlocks.", screen.lock),
             self._turning("unlock", "unlockScreen", "Show what is scanned and sold from now on.", screen.unlock),
+            Operation(
+                hdrs.METH_PUT,
+                "/api/v1/scanner",
+                "setScanner",
+                "Keep how the page tells this till's scanner from a person who types.",
+                Access.CREDENTIAL,
+                self.scanner,
+                takes=Scanner,
+                gives=Scanner,
+                problems=(*kinds.BODY, *kinds.STORAGE),
+            ),
         )
 
     def _turning(self, verb: str, name: str, summary: str, turn: Callable[[], None]) -> Operation:
@@ -97,6 +111,12 @@ class TillRoutes:
             return json_answer(self._screen.state)
 
         return answer
+
+    async def scanner(self, request: web.Request) -> web.Response:
+        """Answer `PUT /api/v1/scanner`."""
+        asked = await read_json(request, Scanner, limit=SMALL_BYTES_MAX)
+        with kinds.as_problems():
+            return json_answer(await self._counter.keep_scanner(asked))
 
     async def outbox(self, request: web.Request) -> web.Response:
         """Answer `GET /api/v1/outbox`."""

@@ -60,13 +60,15 @@ class Pos:
     session: aiohttp.ClientSession
     url: str
 
-    async def post(self, path: str, body: Any) -> tuple[int, dict[str, Any]]:
-        async with self.session.post(self.url + path, json=body) as answer:
+    async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+        async with self.session.request(method, self.url + path, json=body) as answer:
             return answer.status, await answer.json(content_type=None)
 
+    async def post(self, path: str, body: Any) -> tuple[int, dict[str, Any]]:
+        return await self.ask("POST", path, body)
+
     async def get(self, path: str) -> tuple[int, dict[str, Any]]:
-        async with self.session.get(self.url + path) as answer:
-            return answer.status, await answer.json(content_type=None)
+        return await self.ask("GET", path)
 
 
 @asynccontextmanager

@@ -29,6 +29,9 @@ _CALLS: dict[str, tuple[str, Any, int]] = {
     "getCustomer": ("/api/v1/customers/c-1", None, 200),
     "getScreen": ("/api/v1/screen", None, 200),
     "quoteSale": ("/api/v1/quotes", {"net_minor": 500, "currency": "CAD", "card": shop.card()}, 200),
+    "listActs": ("/api/v1/acts?limit=3", None, 200),
+    "beginShift": ("/api/v1/shifts", {}, 200),
+    "setScanner": ("/api/v1/scanner", {"gap_ms": 40, "prefix": "]C1", "end": "tab", "chars_min": 8}, 200),
     "clearScreen": ("/api/v1/screen/clear", {}, 200),
     "lockScreen": ("/api/v1/screen/lock", {}, 200),
     "unlockScreen": ("/api/v1/screen/unlock", {}, 200),
@@ -46,6 +49,8 @@ _REFUSALS: dict[str, tuple[str, Any, int]] = {
     "openSession": ("/api/v1/sessions", {"code": "used"}, 401),
     "lockScreen": ("/api/v1/screen/lock", {"for": "ever"}, 422),
     "quoteSale": ("/api/v1/quotes", {"net_minor": 500, "currency": "USD"}, 422),
+    "listActs": ("/api/v1/acts?limit=201", None, 422),
+    "setScanner": ("/api/v1/scanner", {"gap_ms": 120}, 422),
 }
 
 
@@ -82,7 +87,7 @@ async def test_every_operation_answers_as_described(tmp_path: Path) -> None:
         document = await _described(pos)
         operations = _operations(document)
         for name, (path, body, status) in [*_CALLS.items(), *_REFUSALS.items()]:
-            answer = await (pos.get(path) if operations[name]["method"] == "get" else pos.post(path, body))
+            answer = await pos.ask(operations[name]["method"], path, body)
             assert answer[0] == status, (name, answer)
             _check(document, operations[name], *answer)
 
@@ -100,14 +105,15 @@ async def test_every_operation_but_health_refuses_a_caller_without_a_credential(
         for path, methods in document["paths"].items():
             url = pos.url + path.replace("{sale_id}", "s-1").replace("{customer_id}", "c-1")
             for method in methods:
-                async with stranger.request(method, url, json={} if method == "post" else None) as answer:
+                async with stranger.request(method, url, json=None if method == "get" else {}) as answer:
                     assert answer.status == (200 if path == "/healthz" else 401), path
 
 
 async def test_the_front_page_lists_every_operation_for_a_point_of_sale(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     listed = {
-        (method, re.sub(r"\{\w+\}", "{}", path)) for method, path in re.findall(r"`(GET|POST) (/[\w/{}.-]*)`", readme)
+        (method, re.sub(r"\{\w+\}", "{}", path))
+        for method, path in re.findall(r"`(GET|POST|PUT) (/[\w/{}.-]*)`", readme)
     }
     async with till_and_pos(tmp_path) as (_, pos):
         paths = (await _described(pos))["paths"]

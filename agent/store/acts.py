@@ -1,0 +1,127 @@
+"""Acts: the sales of this till as staff see them again, and since when the shift goes.
+
+The list goes backwards through the journal and stops when it is full, so it costs what it shows, however much the till
+has sold. A hint comes from the customer's row, or from a number that the hub was not asked about yet.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent.shift import SHIFT_MAX, Act, ActState, Held, shift_since
+from agent.store.files import milliseconds, moment
+from sync.contract.identifiers import Scheme, hint
+from sync.runtime.clock import Clock
+from sync.runtime.database import Reader, Writer
+from sync.runtime.near_reader import NearReader
+from sync.runtime.sqlite_file import Connection, Row
+
+ACTS_ROWS_MAX = 200
+
+_COLUMNS = """
+SELECT j.position, j.recorded_at, j.points, lower(hex(j.subject)), s.sale_id,
+  s.result ->> '$.customer_id', s.result ->> '$.state',
+  j.event ->> '$.data.net_minor', j.event ->> '$.data.currency',
+  EXISTS (SELECT 1 FROM main.reversals r WHERE r.sale_id = s.sale_id),
+  (SELECT a.state FROM main.set_aside a WHERE a.position = j.position AND a.state <> 'final'),
+  (SELECT one.value ->> '$.hint' FROM cache.identifiers i JOIN cache.customers c ON c.number = i.customer,
+    json_each(c.put, '$.identifiers') one
+    WHERE i.id = j.subject AND one.value ->> '$.id' = lower(hex(j.subject)) LIMIT 1),
+  p.scheme, p.value
+"""
+_OF_SALE = f"""{_COLUMNS}
+FROM main.sales s JOIN main.journal j ON j.position = s.position LEFT JOIN main.presented p ON p.id = j.subject
+WHERE s.sale_id = ?
+"""
+# A reversal names its sale too, but stands at another position.
+_NEWEST = f"""{_COLUMNS}
+FROM main.journal j
+CROSS JOIN main.sales s ON s.sale_id = j.event ->> '$.data.sale_id' AND s.position = j.position
+LEFT JOIN main.presented p ON p.id = j.subject
+WHERE j.position > ? ORDER BY j.position DESC LIMIT ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAct:
+    """An act as the files hold it, and the identifier id that it counts to."""
+
+    act: Act
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptActs:
+    """The newest acts of the shift that goes since `since`; `more` says there are others."""
+
+    since: datetime
+    rows: tuple[KeptAct, ...]
+    more: bool
+
+
+class ActHistory:
+    """Reads acts, and begins shifts."""
+
+    def __init__(self, near: NearReader, reader: Reader, writer: Writer, clock: Clock) -> None:
+        """Take the till's connections; the readers have the live cache attached."""
+        self._near = near
+        self._reader = reader
+        self._writer = writer
+        self._clock = clock
+
+    def of_sale(self, sale_id: str) -> KeptAct | None:
+        """Return a sale of this till as an act, or None where this till recorded none of that id."""
+        rows = self._near.glance(_OF_SALE, (sale_id,))
+        return _kept(rows[0]) if rows else None
+
+    async def newest(self, limit: int) -> KeptActs:
+        """Return the newest acts of this shift, at most `limit` and at most 200 of them."""
+        now = self._clock.now()
+        earliest_ms = milliseconds(now - SHIFT_MAX)
+        limit = max(1, min(limit, ACTS_ROWS_MAX))
+
+        def read(connection: Connection) -> KeptActs:
+            began_at, after = _shift(connection)
+            newest = connection.execute(_NEWEST, (after, limit + 1)).fetchall()
+            rows = [_kept(row) for row in newest if row[1] >= earliest_ms]
+            return KeptActs(shift_since(began_at, now), tuple(rows[:limit]), more=len(rows) > limit)
+
+        return await self._reader.read(read)
+
+    async def begin_shift(self) -> None:
+        """Let the shift begin behind the newest event; durable on return.
+
+        Raises:
+            DatabaseError: the shift before goes on.
+        """
+        now_ms = milliseconds(self._clock.now())
+        await self._writer.write(
+            lambda connection: connection.execute(
+                "INSERT OR REPLACE INTO shift (id, began_at, after_position)"
+                " VALUES (1, ?, (SELECT coalesce(max(position), 0) FROM journal))",
+                (now_ms,),
+            )
+        )
+
+
+def _shift(connection: Connection) -> tuple[datetime | None, int]:
+    """Return when the shift began and behind which position, as far as staff have said."""
+    row = connection.execute("SELECT began_at, after_position FROM main.shift").fetchone()
+    return (moment(row[0]), row[1]) if row is not None else (None, 0)
+
+
+def _kept(row: Row) -> KeptAct:
+    position, recorded_at, points, subject, sale_id, customer_id, state, net_minor, currency = row[:9]
+    was_taken_back, held, known_hint, scheme, value = row[9:]
+    act = Act(
+        position=position,
+        sale_id=sale_id,
+        customer_id=customer_id,
+        hint=hint(Scheme(scheme), value) if known_hint is None and value is not None else known_hint,
+        net_minor=net_minor,
+        currency=currency,
+        points=points,
+        state=ActState.TAKEN_BACK if was_taken_back else ActState(state),
+        held=Held(held) if held is not None else None,
+        recorded_at=moment(recorded_at),
+    )
+    return KeptAct(act, subject)
