@@ -11,8 +11,9 @@ const SHOWN_MS = 20_000;
 const WORDS_AGAIN_MS = 1_000;
 // Staff open their own page anew for each shift; a display that was left open joins it.
 const ENDED_AGAIN_MS = 15_000;
-// A longer greeting is set smaller, so that it stays on two lines.
+// Longer greetings and figures are set smaller, so that a greeting keeps to two lines and a figure to one.
 const HELLO_CHARS_MAX = 16;
+const FIGURE_CHARS_MAX = 5;
 const IDLE = { kind: "idle", name: null, points: null, pending: null, earned: null };
 const STAR = "M12 2.6l2.9 6 6.5.9-4.7 4.6 1.1 6.5L12 17.5l-5.8 3.1 1.1-6.5L2.6 9.5l6.5-.9z";
 
@@ -85,7 +86,7 @@ function idle({ shop }) {
       "div",
       { class: "idle" },
       card(),
-      el("h1", { class: title.length > HELLO_CHARS_MAX ? "title title-long" : "title" }, title),
+      el("h1", { class: sized("title", title, HELLO_CHARS_MAX) }, title),
       el("p", { class: "invitation" }, say("display.invitation")),
     ),
   ];
@@ -97,8 +98,8 @@ function person(shown) {
   return el(
     "section",
     { class: "person" },
-    el("h1", { class: hello.length > HELLO_CHARS_MAX ? "hello hello-long" : "hello" }, hello),
-    points !== null && el("p", { class: "sum" }, el("span", { class: "figure" }, number(points)), " ", unit(points)),
+    el("h1", { class: sized("hello", hello, HELLO_CHARS_MAX) }, hello),
+    points !== null && el("p", { class: "sum" }, figure("span", "figure", number(points)), " ", unit(points)),
     pending !== 0 && kind === "welcome" && el("p", { class: "pending" }, toCome(pending)),
   );
 }
@@ -108,7 +109,7 @@ function earned({ earned: points, pending }) {
     "section",
     { class: "earned" },
     star("earned-star"),
-    el("p", { class: "plus" }, signed(points)),
+    figure("p", "plus", signed(points)),
     el("p", { class: "what" }, sayCount("display.earned", points)),
     el("p", { class: "note" }, isToCome(points, pending) ? say("display.earned.soon") : say("display.earned.counted")),
   );
@@ -124,6 +125,14 @@ function announced(shown) {
 
 function greeting({ name }) {
   return name === null ? say("display.hello") : say("display.hello.name", { name });
+}
+
+function figure(tag, name, text) {
+  return el(tag, { class: sized(name, text, FIGURE_CHARS_MAX) }, text);
+}
+
+function sized(name, text, charsMax) {
+  return text.length > charsMax ? `${name} ${name}-long` : name;
 }
 
 function unit(points) {
