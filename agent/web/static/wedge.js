@@ -1,0 +1,129 @@
+// The keyboard as a scanner: hears all keys of the page before anybody else, takes scans out of them, and gives the field
+// that has the focus its text and caret back. Nobody hears of what lands in it before it is known to be a person's.
+
+import { Burst } from "./burst.js";
+
+const TYPED = "insertText";
+
+export class Wedge {
+  #burst;
+  #timer;
+  #before = null; // the field and what it held before the first key
+  #owed = null; // the field whose listeners have not heard of the first key
+  #isWaiting = false;
+  #isHeard = false;
+  #isWriting = false;
+  #down = new Set(); // swallowed keys that are still held down
+
+  // `onScan` is given each text; `onBroken` is given "cut" or "too_long" where a scan came that cannot be used.
+  constructor({ onScan, onBroken = () => {}, settings }) {
+    this.onScan = onScan;
+    this.onBroken = onBroken;
+    this.#burst = new Burst(settings);
+  }
+
+  set settings(settings) {
+    this.#burst.settings = settings;
+  }
+
+  attach(document) {
+    const hear = (type, act) => document.defaultView.addEventListener(type, act, { capture: true });
+    hear("keydown", (event) => this.#pressed(event));
+    hear("keyup", (event) => this.#lifted(event));
+    hear("beforeinput", (event) => this.#landing(event));
+    hear("input", (event) => this.#landed(event));
+  }
+
+  #pressed(event) {
+    if (event.repeat && this.#down.has(event.code)) return stop(event);
+    this.#down.delete(event.code);
+    this.#do(this.#burst.feed(event), event);
+    this.#arm();
+  }
+
+  #lifted(event) {
+    if (event.key === "Alt") {
+      this.#do(this.#burst.feed(event), event);
+      this.#arm();
+    }
+    if (this.#down.delete(event.code)) stop(event);
+  }
+
+  #arm() {
+    clearTimeout(this.#timer);
+    const { wait } = this.#burst;
+    if (wait !== null) this.#timer = setTimeout(() => this.#do(this.#burst.idle()), wait);
+  }
+
+  #do({ restore, typed, begin, swallow, scan, broken }, event) {
+    if (restore) this.#restore();
+    if (typed !== undefined) this.#release(typed);
+    if (begin) this.#note(event.target.ownerDocument.activeElement);
+    if (swallow) {
+      stop(event);
+      this.#down.add(event.code);
+    }
+    if (scan !== undefined) this.onScan(scan);
+    if (broken) this.onBroken(broken);
+  }
+
+  #note(node) {
+    const { value, selectionStart: start, selectionEnd: end, selectionDirection: direction } = node ?? {};
+    this.#before = node?.matches("input, textarea, select") ? { node, value, start, end, direction } : null;
+    this.#isWaiting = true;
+    this.#isHeard = false;
+  }
+
+  #restore() {
+    const { node, value, start, end, direction } = this.#before ?? {};
+    this.#before = this.#owed = null;
+    this.#isWaiting = false;
+    if (!node?.isConnected) return;
+    this.#isWriting = true;
+    if (node.value !== value && node === node.ownerDocument.activeElement) {
+      // As a person would, so that undo and the `change` of the field stay true.
+      node.select?.();
+      node.ownerDocument.execCommand(value ? TYPED : "delete", false, value);
+    }
+    if (node.value !== value) node.value = value;
+    if (Number.isInteger(start)) node.setSelectionRange(start, end, direction);
+    this.#isWriting = false;
+    if (this.#isHeard) tell(node);
+  }
+
+  #release(typed) {
+    const owed = this.#owed;
+    this.#owed = null;
+    this.#isWaiting = false;
+    if (typed && this.#before) type(this.#before.node, typed);
+    if (owed && !this.#isHeard) tell(owed);
+    this.#isHeard = true;
+  }
+
+  // Windows lets characters come that no key pressed, after Alt and digits.
+  #landing(event) {
+    if (this.#burst.isHolding && event.inputType === TYPED) stop(event);
+    else if (this.#isWriting) event.stopPropagation();
+  }
+
+  #landed(event) {
+    if (this.#isWaiting && event.inputType === TYPED) this.#owed = event.target;
+    if (this.#isWriting || this.#owed === event.target) event.stopPropagation();
+    else this.#isHeard = true;
+  }
+}
+
+function stop(event) {
+  event.preventDefault();
+  event.stopPropagation();
+}
+
+function type(node, text) {
+  if (node === node.ownerDocument.activeElement) return node.ownerDocument.execCommand(TYPED, false, text);
+  node.setRangeText?.(text, node.selectionStart, node.selectionEnd, "end");
+  return tell(node);
+}
+
+function tell(node) {
+  node.dispatchEvent(new InputEvent("input", { bubbles: true, inputType: TYPED }));
+}

@@ -1,0 +1,149 @@
+"""Keys as scanners and people press them, and a bare page with a wedge on it to press them on.
+
+What a scanner presses is the layout it is set for; what arrives is the layout of the till. Both are written down here
+for the layouts of shops in English and French (xkb: us, fr, be).
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from playwright.async_api import Browser, CDPSession, Page, Route
+
+Event = tuple[int, Mapping[str, Any]]
+Stream = Sequence[Event]
+
+RIG = "http://wedge.test/"
+SETTINGS = {"gap_ms": 90, "prefix": "", "suffix": "", "end": "any", "chars_min": 6}
+_HTML = Path(__file__).with_name("wedge_rig.html").read_text(encoding="utf-8")
+_STATIC = resources.files("agent.web").joinpath("static")
+_SHIFT = 8
+_VIRTUAL_KEYS = {"Enter": 13, "Tab": 9, "ArrowDown": 40}
+
+
+class Key(NamedTuple):
+    """Where a character stands on a keyboard."""
+
+    code: str
+    is_shifted: bool = False
+
+
+def _rows(*rows: tuple[Sequence[str], str, str]) -> dict[str, Key]:
+    keys: dict[str, Key] = {}
+    for codes, plain, shifted in rows:
+        keys |= {sign: Key(code) for code, sign in zip(codes, plain, strict=True)}
+        keys |= {sign: Key(code, is_shifted=True) for code, sign in zip(codes, shifted, strict=True)}
+    return {"\n": Key("Enter"), "\t": Key("Tab"), **keys}
+
+
+_DIGITS = [*(f"Digit{digit}" for digit in "1234567890"), "Minus", "Equal"]
+_SIGNS = (
+    "Backquote",
+    "BracketLeft",
+    "BracketRight",
+    "Backslash",
+    "Semicolon",
+    "Quote",
+    "Comma",
+    "Period",
+    "Slash",
+    "Space",
+)
+_UPPER = "QWERTYUIOPASDFGHJKLZXCVBNM"
+_LETTERS = [f"Key{letter}" for letter in _UPPER]
+US = _rows(
+    (_DIGITS, "1234567890-=", "!@#$%^&*()_+"),
+    (_LETTERS, _UPPER.lower(), _UPPER),
+    (_SIGNS, "`[]\\;',./ ", '~{}|:"<>?\u00a0'),
+)
+_FRENCH_UPPER = "AZERTYUIOPQSDFGHJKLWXCVBN"
+FRENCH = _rows(
+    (_DIGITS, "&é\"'(-è_çà)=", "1234567890°+"),
+    (_LETTERS[:-1], _FRENCH_UPPER.lower(), _FRENCH_UPPER),
+    (("Semicolon", "Comma", "Period", "KeyM", "Slash", "Space"), "m;:,! ", "M./?§\u00a0"),
+)
+
+
+def typed_on(layout: Mapping[str, Key], text: str, *, set_for: Mapping[str, Key] = US) -> list[dict[str, Any]]:
+    """Return the keydowns of a text: pressed where `set_for` has its characters, seen as `layout` has the keys."""
+    seen = {key: sign for sign, key in layout.items()}
+    return [down(seen.get(set_for[sign], "Dead"), set_for[sign].code, shift=set_for[sign].is_shifted) for sign in text]
+
+
+def down(key: str, code: str | None = None, *, shift: bool = False, **more: Any) -> dict[str, Any]:
+    """Return one keydown as the pure part takes it."""
+    named = {"\n": "Enter", "\t": "Tab"}.get(key, key)
+    modifiers = {"shiftKey": shift, "ctrlKey": False, "altKey": False, "metaKey": False}
+    return {"key": named, "code": code or named, "isComposing": False, **modifiers, **more}
+
+
+def alt_code(digits: str) -> list[dict[str, Any]]:
+    """Return Alt held down over digits of the number pad."""
+    return [
+        down("Alt", "AltLeft", altKey=True),
+        *(down(digit, f"Numpad{digit}", altKey=True) for digit in digits),
+        down("Alt", "AltLeft", type="keyup"),
+    ]
+
+
+def at(ms: int, events: Sequence[Mapping[str, Any]]) -> list[Event]:
+    """Return the events with that many ms before each."""
+    return [(ms, event) for event in events]
+
+
+@asynccontextmanager
+async def rig(browser: Browser, **settings: Any) -> AsyncIterator[Page]:
+    """Open the bare page; nothing of it leaves the machine."""
+    context = await browser.new_context()
+    page = await context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.route("**/*", _serve)
+    await page.goto(RIG)
+    await page.locator("body[data-ready]").wait_for()
+    if settings:
+        await page.evaluate("(given) => { wedge.settings = { ...settings, ...given }; }", settings)
+    yield page
+    assert errors == []
+    await context.close()
+
+
+async def play(page: Page, stream: Stream, **settings: Any) -> Any:
+    """Play a stream into the pure part; see `play` in the page."""
+    return await page.evaluate("([settings, stream]) => play(settings, stream)", [settings, stream])
+
+
+async def press(session: CDPSession, event: Mapping[str, Any]) -> None:
+    """Press and lift one key as the keyboard of the machine would."""
+    key = event["key"]
+    text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+    told = {"key": key, "code": event["code"], "modifiers": _SHIFT if event["shiftKey"] else 0}
+    told["windowsVirtualKeyCode"] = _VIRTUAL_KEYS.get(key, 0)
+    await session.send(
+        "Input.dispatchKeyEvent", {"type": "keyDown", "text": text, **told} if text else {"type": "rawKeyDown", **told}
+    )
+    await session.send("Input.dispatchKeyEvent", {"type": "keyUp", **told})
+
+
+async def press_all(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int) -> float:
+    """Press real keys, so far apart; return the largest gap in ms that the page saw between two of them."""
+    session = await page.context.new_cdp_session(page)
+    await page.evaluate("() => { log.gaps.length = 0; }")
+    for event in events:
+        await press(session, event)
+        await page.wait_for_timeout(gap_ms)
+    await session.detach()
+    return float(await page.evaluate("() => Math.max(...log.gaps.slice(1))"))
+
+
+async def _serve(route: Route) -> None:
+    name = route.request.url.removeprefix(RIG)
+    if name == "":
+        await route.fulfill(body=_HTML, content_type="text/html; charset=utf-8")
+    elif name.startswith("static/"):
+        body = _STATIC.joinpath(name.removeprefix("static/")).read_bytes()
+        await route.fulfill(body=body, content_type="text/javascript; charset=utf-8")
+    else:
+        await route.fulfill(status=204)
