@@ -3,9 +3,12 @@
 None of it holds data, so a browser may open it without a credential. Its Content-Security-Policy lets it load and call
 nothing but this till, and Trusted Types forbid every sink that turns a text into markup or code: what a scanned code
 holds can only ever become text on the screen.
+
+There is no build step: what is served are the sources, without the lines and the space that only people read.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import NamedTuple
@@ -15,6 +18,7 @@ from aiohttp.typedefs import Handler
 
 from agent import texts
 from agent.web.access import Access
+from sync.contract.customers import Language
 
 PAGE_CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none';"
@@ -26,7 +30,11 @@ PERMISSIONS_POLICY = "camera=(), microphone=(), geolocation=(), usb=(), serial=(
 INDEX = "index.html"
 DISPLAY = "customer.html"
 STATIC = (
+    "amount.js",
     "app.js",
+    "asking.js",
+    "burst.js",
+    "credit.js",
     "customer.css",
     "customer.js",
     "el.js",
@@ -34,13 +42,23 @@ STATIC = (
     "icon.svg",
     "icons.js",
     "indicator.js",
+    "keys.js",
     "outbox.js",
+    "panels.js",
     "people.js",
+    "scans.js",
+    "shift.js",
+    "sounds.js",
     "style.css",
     "till.js",
+    "undo.js",
     "view.js",
+    "voice.js",
+    "wedge.js",
     "words.js",
 )
+# Texts that only a part of the page says go with that part; the hub's reasons come with their events, in words.
+TEXTS_APART = {"display": ("display.",), "panels": ("hub.fault.", "hub.since", "scanner."), None: ("reason.",)}
 
 _TYPES = {
     "css": "text/css; charset=utf-8",
@@ -91,12 +109,36 @@ def _serving(files: Mapping[str, bytes], only: str | None = None) -> Handler:
     return serve
 
 
+def compact(name: str, source: str) -> str:
+    """Return a source without its indentation, empty lines and lines of comment; all else stays, line by line.
+
+    It takes no text that stands over several lines, such as a template literal: a test holds the sources to that.
+    """
+    lines = (line.strip() for line in source.splitlines())
+    kept = "\n".join(line for line in lines if line and not line.startswith("//"))
+    if name.endswith(".css"):
+        return re.sub(r"\s*([{};,])\s*|(:)\s+", r"\1\2", re.sub(r"/\*.*?\*/\s*", "", kept, flags=re.DOTALL))
+    return kept
+
+
 def _static(name: str) -> bytes:
-    return resources.files(__package__).joinpath("static", name).read_bytes()
+    source = resources.files(__package__).joinpath("static", name).read_text(encoding="utf-8")
+    return compact(name, source).encode()
 
 
 def _catalogues() -> Mapping[str, bytes]:
     return {
-        f"{language}.json": json.dumps(dict(texts.load(language)), ensure_ascii=False).encode()
+        name: json.dumps(words, ensure_ascii=False, separators=(",", ":")).encode()
         for language in texts.LANGUAGES
+        for name, words in catalogues(language).items()
     }
+
+
+def catalogues(language: Language) -> Mapping[str, Mapping[str, str]]:
+    """Return the texts that the page loads, by file: what it always says, and what a part of it says."""
+    files: dict[str, dict[str, str]] = {f"{language}.json": {}}
+    for key, text in texts.load(language).items():
+        part = next((part for part, prefixes in TEXTS_APART.items() if key.startswith(prefixes)), "")
+        if part is not None:
+            files.setdefault(f"{language}-{part}.json" if part else f"{language}.json", {})[key] = text
+    return files

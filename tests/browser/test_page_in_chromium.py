@@ -102,6 +102,7 @@ async def test_the_line_being_down_is_said_calmly_and_the_outbox_is_counted(brow
         await expect(indicator).to_contain_text("Offline - points are saved here and will be sent")
         await expect(indicator).to_contain_text("1 to send, oldest under 1 min")
         await expect(indicator.locator("[data-tone]")).to_have_attribute("data-tone", "mind")
+        await at.page.keyboard.press("F8")
         await expect(at.page.locator("#outbox .row")).to_contain_text("Sale R-1")
         await expect(at.page.locator("#outbox")).to_contain_text("There is no line to the hub.")
 
@@ -113,6 +114,7 @@ async def test_green_means_sent_known_and_nothing_to_look_at(browser: Browser, t
         at.till.screen.put_hub(hub)
         await expect(pill).to_have_attribute("data-tone", "good")
         await expect(pill).to_have_text("All sentThe hub is there")
+        await pill.click()
         await at.sell("R-1", at.face("Marie").cards[0], 900)
         await expect(pill).to_have_attribute("data-tone", "calm")
         await expect(pill).to_contain_text("1 to send")
@@ -153,6 +155,7 @@ async def test_the_language_switches_at_once_and_nothing_is_lost(browser: Browse
     async with counter(browser, tmp_path) as at:
         await at.enter(at.face("Marie").cards[0])
         await expect(at.page.locator(".name")).to_be_visible()
+        await at.page.keyboard.press("F2")
         await at.page.locator("#text").fill("half a na")
         await at.page.get_by_role("button", name="Français").click()
         await expect(at.page.locator("html")).to_have_attribute("lang", "fr")
@@ -307,13 +310,16 @@ async def test_an_agent_that_stops_is_told_calmly_and_no_customer_stays(browser:
         await expect(at.page.locator("#indicator")).to_contain_text(
             "The till\u2019s agent does not answer", timeout=2_000
         )
+        await expect(at.page.locator("#urgent")).to_have_text("The till\u2019s agent does not answer")
+        await expect(at.page.locator(".name")).to_have_text("Marie")
         await at.enter("9990")
         await expect(at.page.locator("#entry")).to_contain_text("Nothing was recorded; scan again in a moment.")
         await expect(at.page.locator("#text")).to_have_value("9990")
         await at.page.clock.fast_forward(60_000)
         assert "Marie" not in await at.page.content()
+        await expect(at.page.locator("#view h1")).to_have_text("The till\u2019s agent does not answer")
         async with running(at.of):
-            await expect(at.page.locator("#view")).to_contain_text("Please open this page again")
+            await expect(at.page.locator("#view h1")).to_have_text("Ready for the next card")
         at.noise.clear()
 
 
@@ -327,6 +333,7 @@ async def test_every_text_is_readable_and_every_target_large_enough(
         await at.sell("R-1", at.face("Marie").cards[0], 900)
         refused = Verdict(seq=1, outcome=Outcome.REJECTED, reason=Reason.POINTS_MISMATCH)
         await shop.settle_all(at.till.store, {1: refused})
+        await at.page.keyboard.press("F8")
         await expect(at.page.locator("#outbox .row")).to_have_count(1)
         cards = [at.face("Marie").cards[0], at.face("Julie").cards[0], at.shop.unknown_card]
         for text in (*cards, "4111111111111111", "gagnon", "zzyzx"):

@@ -172,7 +172,7 @@ async def _reword(context: BrowserContext, words: Words) -> None:
         return answer
 
     for language, change in words.items():
-        await context.route(f"**/texts/{language}.json", answering(change))
+        await context.route(f"**/texts/{language}*.json", answering(change))
 
 
 def _size(size: tuple[int, int]) -> dict[str, int]:

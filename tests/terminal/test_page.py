@@ -1,6 +1,5 @@
 """The page as it is served: the policy, the allow-list, its weight, and what its files may not hold."""
 
-import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from agent import texts
 from agent.web import problem_kinds
 from agent.web.access import Access
 from agent.web.guard import Guard, PosKey
-from agent.web.page import PAGE_CONTENT_SECURITY_POLICY, STATIC, page_routes
+from agent.web.page import PAGE_CONTENT_SECURITY_POLICY, STATIC, compact, page_routes
 from agent.web.sessions import PageDoor
 from sync.runtime.http_server import serve
 from sync.runtime.metrics import Metrics
@@ -31,14 +30,21 @@ KEYS = frozenset(texts.load("en"))
 FAMILIES = (
     "card.asked.",
     "caution.",
+    "credit.empty",
+    "credit.negative",
+    "credit.nobody",
+    "credit.too_large",
+    "credit.unread",
     "customer.language.",
     "hub.fault.",
+    "key.",
     "language.",
     "offer.in.",
     "other.",
     "outbox.state.",
     "problem.",
     "reason.",
+    "shift.state.",
     "unreadable.",
 )
 WEIGHT_MAX = 100 * 1000
@@ -94,12 +100,25 @@ async def test_each_part_is_served_whole_with_its_type_and_the_policy(path: str,
         assert "Server" not in answer.headers
 
 
-async def test_every_file_of_the_folder_is_on_the_list_and_served_as_it_is() -> None:
+async def test_every_file_of_the_folder_is_on_the_list_and_served() -> None:
     assert sorted([*STATIC, "customer.html", "index.html"]) == sorted(SOURCES)
     async with served() as (session, url):
         for name in STATIC:
             async with session.get(f"{url}/static/{name}") as answer:
-                assert await answer.text() == SOURCES[name]
+                assert await answer.text() == compact(name, SOURCES[name])
+
+
+def test_what_is_served_is_the_source_without_what_only_people_read() -> None:
+    assert compact("a.js", "// Why.\n\nlet a = 1; // kept\n  a += 2;\n") == "let a = 1; // kept\na += 2;"
+    assert compact("a.css", "/* Why. */\n.a,\n.b:hover { color: red; }\n") == ".a,.b:hover{color:red;}"
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_no_text_of_a_script_stands_over_several_lines(name: str) -> None:
+    for line in SCRIPTS[name].splitlines():
+        if not line.strip().startswith("//"):
+            assert line.count("`") % 2 == 0, line
+            assert "/*" not in re.sub(r"\"[^\"]*\"|`[^`]*`|/\S.*/", "", line), line
 
 
 @pytest.mark.parametrize(
@@ -130,8 +149,11 @@ async def test_nothing_else_is_served(path: str) -> None:
 async def test_the_page_gets_the_words_that_the_agent_uses() -> None:
     async with served() as (session, url):
         for language in texts.LANGUAGES:
-            async with session.get(f"{url}/texts/{language}.json") as answer:
-                assert await answer.json() == dict(texts.load(language))
+            said: dict[str, str] = {}
+            for name in (f"{language}.json", f"{language}-panels.json", f"{language}-display.json"):
+                async with session.get(f"{url}/texts/{name}") as answer:
+                    said |= await answer.json()
+            assert said == {key: text for key, text in texts.load(language).items() if not key.startswith("reason.")}
 
 
 def test_the_page_is_open_to_a_browser_and_holds_no_data() -> None:
@@ -139,12 +161,26 @@ def test_the_page_is_open_to_a_browser_and_holds_no_data() -> None:
     assert {route.method for route in page_routes()} == {"GET"}
 
 
-def test_the_whole_page_is_light() -> None:
-    words = sum(
-        len(json.dumps(dict(texts.load(language)), ensure_ascii=False).encode()) for language in texts.LANGUAGES
-    )
+async def test_the_whole_page_is_light() -> None:
+    """Uncompressed, as it goes over the line: the document, its styles and icon, every module, the texts."""
+    parts = ["/", "/static/style.css", "/static/icon.svg", *(f"/static/{name}" for name in loaded("app.js"))]
+    parts += [f"/texts/{language}.json" for language in texts.LANGUAGES]
+    weights = {}
+    async with served() as (session, url):
+        for part in parts:
+            async with session.get(url + part) as answer:
+                assert answer.status == 200
+                weights[part] = len(await answer.read())
 
-    assert sum(len(text.encode()) for text in SOURCES.values()) + words <= WEIGHT_MAX
+    assert sum(weights.values()) <= WEIGHT_MAX, weights
+
+
+def loaded(name: str, known: frozenset[str] = frozenset()) -> frozenset[str]:
+    """This module, and every module that it loads with itself."""
+    for other in re.findall(r"^import (?:.* from )?\"\./([a-z_]+\.js)\"", SCRIPTS[name], flags=re.MULTILINE):
+        if other not in known | {name}:
+            known |= loaded(other, known | {name})
+    return known | {name}
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))

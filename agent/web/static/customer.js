@@ -168,5 +168,5 @@ function card() {
 // The code opens the display once; it leaves the address at once, so that nobody reads or copies it.
 const code = location.hash.slice(1);
 history.replaceState(null, "", "/customer");
-while (!(await loadWords())) await new Promise((done) => setTimeout(done, WORDS_AGAIN_MS));
+while (!((await loadWords()) && (await loadWords("display")))) await new Promise((done) => setTimeout(done, WORDS_AGAIN_MS));
 new Display(navigator.language.startsWith("fr") ? "fr" : "en").open(code);

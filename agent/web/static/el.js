@@ -23,8 +23,13 @@ function filled(node, props, kids) {
   return node;
 }
 
-// Gives a node these children, but only where they differ from those it has: what has the focus keeps it.
+// Gives a node these children, but replaces only those that differ from what it has: what has the focus keeps it.
 export function put(node, ...kids) {
-  const next = filled(node.cloneNode(false), {}, kids.flat());
-  if (!node.isEqualNode(next)) node.replaceChildren(...next.childNodes);
+  const next = [...filled(document.createDocumentFragment(), {}, kids.flat()).childNodes];
+  const old = [...node.childNodes];
+  next.forEach((kid, at) => {
+    if (!old[at]) node.append(kid);
+    else if (!old[at].isEqualNode(kid)) old[at].replaceWith(kid);
+  });
+  old.slice(next.length).forEach((kid) => kid.remove());
 }

@@ -1,4 +1,4 @@
-// The one field of the page: what is scanned or typed here is a card, or a search for somebody.
+// The one field for what is not scanned: a card number, or a search for somebody.
 
 import { el, put } from "./el.js";
 import { icon } from "./icons.js";
@@ -11,6 +11,8 @@ export const SEARCH_CHARS_MIN = 3;
 const FIELD_CHARS_MAX = 600;
 // A phone number as people say it. Product codes have 8, 12, 13 or 14 digits, cards have 16 to 19.
 const PHONE_DIGITS = [7, 10, 11];
+// Beyond this people wonder, so the page says something.
+const WONDER_MS = 1_000;
 
 // Tells whether a text can only be meant as a search. A text with many digits in a row or with the signs of a code is
 // left to the till, which names it for what it is: a bank card's magnetic stripe carries a name too.
@@ -21,7 +23,7 @@ export function isSearch(text) {
   return /[+()]/.test(text) || PHONE_DIGITS.includes(text.replace(/\D/g, "").length);
 }
 
-export class Entry {
+export class Entry extends HTMLElement {
   #label = el("label", { for: "text", class: "title" });
   #field = el("input", {
     id: "text",
@@ -38,41 +40,67 @@ export class Entry {
   #help = el("p", { id: "text-help", class: "soft" });
   #note = el("p", { class: "note", hidden: true });
 
-  // `onText` is given what was entered; where it returns false the text is put back.
-  constructor(node, onText) {
-    const parts = [this.#label, this.#field, this.#button, this.#help, this.#note];
-    const form = el("form", { class: "sheet entry", autocomplete: "off" }, parts);
-    form.addEventListener("submit", async (event) => {
+  // Given what was entered; returns a remark on it, or null where it was dealt with. Set by the page.
+  onText = async () => null;
+
+  connectedCallback() {
+    const form = el("form", { class: "entry", autocomplete: "off" }, this.#label, this.#field, this.#button);
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const text = this.#field.value.trim();
-      if (text === "") return;
-      this.#field.value = "";
-      this.note(null);
-      const done = await onText(text);
-      if (!done && this.#field.value === "") this.#field.value = text;
+      this.#submit(this.#field.value.trim());
     });
-    node.replaceChildren(form);
+    this.replaceChildren(form, this.#help, this.#note);
+  }
+
+  get isOpen() {
+    return !this.hidden;
+  }
+
+  // Tells whether somebody is typing here.
+  get isInUse() {
+    return document.activeElement === this.#field && this.#field.value !== "";
+  }
+
+  open() {
+    this.hidden = false;
+    this.#field.focus();
+    this.#field.select();
+  }
+
+  close() {
+    this.hidden = true;
+    this.note(null);
   }
 
   // Says everything in the language of now; what is typed stays.
   render() {
     this.#label.textContent = say("entry.label");
     this.#help.textContent = say("entry.help");
-    put(this.#button, say("entry.go"), el("kbd", {}, say("entry.key")));
+    put(this.#button, say("entry.go"), el("kbd", {}, say("key.Enter")));
   }
 
   // Puts a remark below the field, or takes it away (null).
   note(text) {
     this.#note.hidden = text === null;
-    this.#note.replaceChildren(...(text === null ? [] : [icon("caution"), text]));
+    put(this.#note, ...(text === null ? [] : [icon("caution"), text]));
   }
 
   clear() {
     this.#field.value = "";
-    this.note(null);
+    this.close();
   }
 
-  focus() {
-    this.#field.focus({ preventScroll: true });
+  // What was not dealt with goes back into the field.
+  async #submit(text) {
+    if (text === "") return;
+    this.#field.value = "";
+    this.note(null);
+    const wonder = setTimeout(() => this.note(say("entry.waiting")), WONDER_MS);
+    const remark = await this.onText(text);
+    clearTimeout(wonder);
+    this.note(remark);
+    if (remark !== null && this.#field.value === "") this.#field.value = text;
   }
 }
+
+customElements.define("till-entry", Entry);

@@ -21,17 +21,23 @@ export function waitingText(outbox) {
   return sayCount("outbox.waiting", outbox.waiting, { age: age(outbox.oldest_at) });
 }
 
-// Returns the indicator for a state (null: none yet) and a link; `onLook` opens the list of what needs a person.
-export function indicator(state, link, onLook) {
+// Returns the indicator for a state (null: none yet) and a link; both of its buttons open the outbox, the second one
+// at what needs a person.
+export function indicator(state, link, onOpen, onLook) {
   const { tone, iconName, words } = told(state, link);
   const spans = words.filter(Boolean).map((word) => el("span", {}, word));
   const spoken = el("span", { class: "pill-words" }, spans);
   const count = state && link === "live" ? toLookAt(state.outbox) : 0;
-  const look = { type: "button", class: "badge", onclick: onLook };
+  const pill = { type: "button", class: `pill tone-${tone}`, "data-tone": tone, onclick: onOpen };
   return [
-    el("p", { class: `pill pill-${tone}`, "data-tone": tone }, icon(iconName), spoken),
-    count > 0 && el("button", look, icon("eye"), sayCount("outbox.attention", count)),
+    el("button", pill, icon(iconName), spoken),
+    count > 0 && el("button", { type: "button", class: "badge", onclick: onLook }, icon("eye"), sayCount("outbox.attention", count)),
   ];
+}
+
+// Returns how things stand in one phrase without figures, so that a change of it is news.
+export function standing(state, link) {
+  return told(state, link).words[0];
 }
 
 function told(state, link) {

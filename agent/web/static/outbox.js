@@ -12,9 +12,7 @@ const READ_EVERY_MS = 1_000;
 
 const STATE_ICONS = { parked: "held", rejected: "refused", waiting: "clock", withheld: "caution" };
 
-export class OutboxPanel {
-  #node;
-  #till;
+export class Outbox extends HTMLElement {
   #figures = null;
   #hub = null;
   #filter = null;
@@ -24,10 +22,9 @@ export class OutboxPanel {
   #timer = null;
   #isReading = false;
 
-  constructor(node, till) {
-    this.#node = node;
-    this.#till = till;
-  }
+  // Set by the page: the way to the till, and what closes the panel.
+  till = null;
+  onClose = null;
 
   // Takes a new state; the list is read again where the figures changed.
   update({ outbox, hub }) {
@@ -41,14 +38,13 @@ export class OutboxPanel {
   // Shows the events that need a person, those of the first kind there is.
   look() {
     this.#select(["rejected", "withheld", "parked"].find((state) => this.#figures[state] > 0) ?? null);
-    this.#node.scrollIntoView({ block: "nearest" });
   }
 
   render() {
     if (!this.#figures) return;
     put(
-      this.#node,
-      el("h2", { class: "title" }, say("outbox.title")),
+      this,
+      closable(say("outbox.title"), this.onClose),
       this.#line(),
       this.#filters(),
       this.#list(),
@@ -118,7 +114,7 @@ export class OutboxPanel {
     const filter = this.#filter;
     try {
       const state = filter ? `&state=${filter}` : "";
-      const page = await this.#till.get(`/api/v1/outbox?after=0&limit=${this.#limit}${state}`);
+      const page = await this.till.get(`/api/v1/outbox?after=0&limit=${this.#limit}${state}`);
       if (filter !== this.#filter) return this.#readSoon();
       this.#rows = page.rows;
       this.#hasMore = page.next_after !== null;
@@ -129,6 +125,12 @@ export class OutboxPanel {
       this.#isReading = false;
     }
   }
+}
+
+// Returns the title of a panel, with the button that closes it.
+export function closable(title, onClose) {
+  const button = el("button", { type: "button", onclick: onClose }, say("search.close"), el("kbd", {}, say("key.Escape")));
+  return el("div", { class: "heading" }, el("h2", { class: "title", tabindex: "-1" }, title), button);
 }
 
 function rowParts(row) {
@@ -149,3 +151,5 @@ function rowTitle(row) {
   if (row.reversal_id) return say("outbox.reversal", { id: row.sale_id });
   return row.sale_id ? say("outbox.sale", { id: row.sale_id }) : say("outbox.event", { id: row.seq });
 }
+
+customElements.define("till-outbox", Outbox);

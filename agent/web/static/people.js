@@ -25,7 +25,7 @@ export function found({ people, more }, onChoose, onClose) {
     el("p", { class: "soft" }, say(nobody ? "search.none.help" : "search.help")),
     list(people, onChoose),
     more && el("p", { class: "note" }, say("search.more")),
-    el("button", { type: "button", class: "button", onclick: onClose }, say("search.close"), el("kbd", {}, "Esc")),
+    el("button", { type: "button", class: "button", onclick: onClose }, say("search.close"), el("kbd", {}, say("key.Escape"))),
   );
 }
 

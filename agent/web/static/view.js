@@ -15,8 +15,9 @@ const MEANING_ICONS = {
   url: "globe",
   wifi: "wifi",
 };
-// Somebody must act differently now, so these stand out.
-const MIND_MEANINGS = ["bank_card", "unknown", "unreadable"];
+
+// What must not be used here at all.
+const REFUSED_MEANINGS = ["bank_card"];
 
 const KINDS = { choice: chosen, customer, nothing: idle, other, unknown_card: unknownCard };
 
@@ -46,26 +47,45 @@ export function identity({ kind, customer_id, hint, people, meaning }) {
   return JSON.stringify([kind, customer_id, hint, people?.map((person) => person.customer_id), meaning]);
 }
 
+// Returns the name of what is shown, by which it looks and sounds like itself.
+export function lookOf(view) {
+  if (view.kind === "customer") return view.caution ? "mind" : "known";
+  if (view.kind !== "other") return view.kind;
+  return REFUSED_MEANINGS.includes(view.meaning.kind) ? "refused" : "other";
+}
+
 // Returns what stands in place of the view once the session is over.
 export function ended() {
-  return message("clock", say("ended.title"), say("ended.help", { command: "loyalty-agent open" }));
+  return message("clock", say("ended.title"), say("ended.help", { command: "loyalty-agent open" }), "plain");
+}
+
+// Returns what stands in place of the view while the agent does not answer and nobody is shown.
+export function silent() {
+  return message("offline", say("agent.silent"), say("agent.silent.help"), "mind");
+}
+
+// Returns what stands in place of the view while the till is locked.
+export function locked(onUnlock) {
+  const button = { type: "button", class: "go", onclick: onUnlock };
+  const unlock = el("button", button, say("lock.unlock"), el("kbd", {}, "F9"));
+  return message("lock", say("lock.title"), say("lock.help"), "locked", unlock);
 }
 
 function customer(view) {
   return el(
     "div",
     { class: "customer" },
-    el(
-      "div",
-      { class: "top" },
-      el("div", { class: "who" }, el("h1", { class: "name" }, view.name), about(view)),
-      points(view.balance),
-    ),
+    top("check", view.name, about(view), view.balance),
     progress(view),
     usual(view.preferences),
     offer(view),
     caution(view.caution),
   );
+}
+
+function top(iconName, name, details, balance) {
+  const title = el("h1", { class: "name" }, el("span", { class: "disc" }, icon(iconName)), el("span", {}, name));
+  return el("div", { class: "top" }, el("div", { class: "who" }, title, details), points(balance));
 }
 
 function about(view) {
@@ -175,17 +195,7 @@ function unknownCard(view) {
   return el(
     "div",
     { class: "customer" },
-    el(
-      "div",
-      { class: "top" },
-      el(
-        "div",
-        { class: "who" },
-        el("h1", { class: "name" }, say("card.title")),
-        el("p", { class: "about soft" }, say("card.name", { hint: view.hint })),
-      ),
-      points(view.balance),
-    ),
+    top("card", say("card.title"), el("p", { class: "about soft" }, say("card.name", { hint: view.hint })), view.balance),
     panel(
       "offer",
       "card",
@@ -200,7 +210,7 @@ function chosen(view, onChoose) {
 }
 
 function other({ meaning }) {
-  const tone = MIND_MEANINGS.includes(meaning.kind) ? "message-mind" : "message-calm";
+  const tone = REFUSED_MEANINGS.includes(meaning.kind) ? "refused" : "mind";
   return message(MEANING_ICONS[meaning.kind], otherTitle(meaning), otherHelp(meaning), tone);
 }
 
@@ -214,10 +224,10 @@ function otherHelp(meaning) {
 }
 
 function idle() {
-  return message("card", say("idle.title"), say("idle.help"));
+  return message("scan", say("idle.title"), say("idle.help"), "plain");
 }
 
-function message(iconName, title, help, tone = "") {
+function message(iconName, title, help, tone, ...kids) {
   const headline = el("h1", { class: "headline" }, title);
-  return el("div", { class: `message ${tone}` }, icon(iconName), headline, soft(help));
+  return el("div", { class: `message tone-${tone}` }, icon(iconName), headline, soft(help), kids);
 }

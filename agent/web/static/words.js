@@ -10,12 +10,13 @@ const DAYS_AGO_MAX = 13;
 const catalogues = {};
 let language = "en";
 
-// Loads the texts of every language, so that a switch asks nothing of the till; false where it does not answer.
-export async function loadWords() {
+// Loads the texts of every language, so that a switch asks nothing of the till; false where it does not answer. `part`
+// names a part of the page whose texts come with it.
+export async function loadWords(part) {
   const load = async (code) => {
-    const answer = await fetch(`/texts/${code}.json`);
+    const answer = await fetch(`/texts/${part ? `${code}-${part}` : code}.json`);
     if (!answer.ok) throw new Error(code);
-    catalogues[code] = await answer.json();
+    catalogues[code] = { ...catalogues[code], ...(await answer.json()) };
   };
   try {
     await Promise.all(Object.keys(LOCALES).map(load));
@@ -36,6 +37,7 @@ export function speaks() {
 export function speak(code) {
   language = code;
   document.documentElement.lang = code;
+  document.documentElement.dir = say("page.dir");
   document.title = say("page.title");
 }
 
@@ -67,6 +69,20 @@ export function told(wording) {
 
 export function number(value) {
   return new Intl.NumberFormat(LOCALES[language]).format(value);
+}
+
+// Returns how many decimals a currency has: 2 for CAD, 0 for JPY.
+export function minorDigits(currency) {
+  return moneyFormat(currency).resolvedOptions().maximumFractionDigits;
+}
+
+// Returns an amount of minor units: $13.50, 13,50 $.
+export function money(minor, currency) {
+  return moneyFormat(currency).format(minor / 10 ** minorDigits(currency));
+}
+
+function moneyFormat(currency) {
+  return new Intl.NumberFormat(LOCALES[language], { style: "currency", currency, currencyDisplay: "narrowSymbol" });
 }
 
 // Returns "+ 15" or "− 9".

@@ -1,0 +1,107 @@
+// The toast: what was credited last, and ten seconds to take it back by one key.
+
+import { el, put } from "./el.js";
+import { icon } from "./icons.js";
+import { sound } from "./sounds.js";
+import { warn } from "./voice.js";
+import { say, sayCode, sayCount } from "./words.js";
+
+const SHOWN_MS = 10_000;
+const TICK_MS = 250;
+
+export class Undo extends HTMLElement {
+  #act = null;
+  #name = null;
+  #until = 0;
+  #remark = null;
+  #icon = el("span", {});
+  #text = el("p", {});
+  #seconds = el("span", {});
+  #button = el("button", { type: "button", onclick: () => this.undo() }, this.#seconds, el("kbd", {}, "F6"));
+  #timer = null;
+
+  asking = null;
+
+  connectedCallback() {
+    this.append(this.#icon, this.#text, this.#button);
+  }
+
+  // Takes the till's last act (null: none), and the name it was for; returns what happened in words where that is new.
+  take(act, name) {
+    const before = this.#act;
+    this.#act = act;
+    const isSame = act && before?.sale_id === act.sale_id && before.state === act.state;
+    if (!act || isSame) {
+      if (!act) this.#hide();
+      return null;
+    }
+    // The till and the page read the same clock; one that was set meanwhile never makes the offer longer.
+    const left = act.state === "taken_back" ? SHOWN_MS : SHOWN_MS - Math.max(0, Date.now() - Date.parse(act.recorded_at));
+    this.#remark = null;
+    if (before?.sale_id !== act.sale_id) this.#name = name;
+    this.#until = Date.now() + left;
+    if (left <= 0 || (act.state === "taken_back" && before?.sale_id !== act.sale_id)) {
+      this.#hide();
+      return null;
+    }
+    this.hidden = false;
+    clearInterval(this.#timer);
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.render();
+    sound(act.state === "taken_back" ? "taken_back" : "credited");
+    return this.#words();
+  }
+
+  forgetName() {
+    this.#name = null;
+    this.render();
+  }
+
+  render() {
+    if (this.hidden || !this.#act) return;
+    const isBack = this.#act.state === "taken_back";
+    put(this.#icon, icon(isBack ? "undo" : "check"));
+    this.#text.textContent = this.#remark ?? this.#words();
+    this.#button.hidden = isBack;
+    this.#count();
+  }
+
+  // Takes the last act back, while that is offered.
+  async undo() {
+    if (this.hidden || this.#act.state === "taken_back") return;
+    try {
+      await this.asking.takeBack(this.#act.sale_id);
+    } catch (error) {
+      if (!error.code) return;
+      this.#remark = sayCode("problem", error.code);
+      warn(this.#remark);
+      this.render();
+    }
+  }
+
+  #words() {
+    const { state, points, hint } = this.#act;
+    if (state === "taken_back") return sayCount("undo.taken_back", points);
+    if (state === "kept_for_card" && hint) return sayCount("undo.kept", points, { hint });
+    return this.#name ? sayCount("undo.credited", points, { name: this.#name }) : sayCount("undo.unnamed", points);
+  }
+
+  #count() {
+    const seconds = Math.max(0, Math.ceil((this.#until - Date.now()) / 1000));
+    this.#seconds.textContent = say("undo.button", { seconds });
+  }
+
+  #tick() {
+    if (Date.now() >= this.#until) this.#hide();
+    else this.#count();
+  }
+
+  #hide() {
+    clearInterval(this.#timer);
+    this.hidden = true;
+    this.#name = null;
+    this.#text.textContent = "";
+  }
+}
+
+customElements.define("till-undo", Undo);
