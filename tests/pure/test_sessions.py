@@ -10,6 +10,7 @@ from agent.web.sessions import (
     TOKENS_MAX,
     LinkRefused,
     PageDoor,
+    Scope,
     Session,
     SessionEnded,
 )
@@ -185,3 +186,71 @@ def test_many_reloads_leave_no_heap_of_old_cookies() -> None:
 
 def _secrets(session: Session) -> tuple[str, str]:
     return session.cookie, session.page_token
+
+
+def test_a_link_opens_only_what_it_was_made_for() -> None:
+    door = PageDoor()
+    for made, asked in ((Scope.PAGE, Scope.DISPLAY), (Scope.DISPLAY, Scope.PAGE)):
+        code = door.new_link(0, made)
+        with pytest.raises(LinkRefused):
+            door.open(code, 0, asked)
+        with pytest.raises(LinkRefused):
+            door.open(code, 0, made)
+
+
+def test_the_secrets_of_one_scope_open_nothing_of_the_other() -> None:
+    door = PageDoor()
+    page, display = opened(door), door.open(door.new_link(0, Scope.DISPLAY), 0, Scope.DISPLAY)
+    for session, own, other in ((page, Scope.PAGE, Scope.DISPLAY), (display, Scope.DISPLAY, Scope.PAGE)):
+        assert door.admit(session.cookie, session.page_token, 1, other) is None
+        with pytest.raises(SessionEnded):
+            door.renew(session.cookie, 1, other)
+        assert door.admit(session.cookie, session.page_token, 1, own) == session.session_id
+    assert door.admit(page.cookie, display.page_token, 1) is None
+    assert door.admit(display.cookie, page.page_token, 1, Scope.DISPLAY) is None
+
+
+def test_the_pages_cookie_opens_a_display_and_is_replaced_by_that() -> None:
+    door = PageDoor()
+    page = opened(door)
+    shown = door.open_display(page.cookie, 1)
+    assert shown.display.session_id != page.session_id
+    assert door.admit(shown.page_cookie, page.page_token, 1 + LATER) == page.session_id
+    assert door.admit(shown.display.cookie, shown.display.page_token, 1, Scope.DISPLAY) == shown.display.session_id
+
+
+def test_a_display_opens_no_display() -> None:
+    door = PageDoor()
+    display = door.open(door.new_link(0, Scope.DISPLAY), 0, Scope.DISPLAY)
+    with pytest.raises(SessionEnded):
+        door.open_display(display.cookie, 1)
+
+
+def test_a_display_that_a_thief_opened_shows_the_theft_and_ends_with_it() -> None:
+    door = PageDoor()
+    page = opened(door)
+    stolen = door.open_display(page.cookie, 1)
+    assert not admitted(door, page, 1 + LATER)
+    assert door.admit(stolen.display.cookie, stolen.display.page_token, 1 + LATER, Scope.DISPLAY) is None
+    assert not door.keep_open(stolen.display.session_id, 1 + LATER)
+
+
+def test_a_display_ends_with_the_shift_of_the_page_that_opened_it() -> None:
+    door = PageDoor()
+    page = opened(door)
+    late = SESSION_LIFE_S - 10
+    for now_s in range(0, int(late), int(SESSION_IDLE_S / 2)):
+        assert admitted(door, page, now_s)
+    shown = door.open_display(page.cookie, late)
+    assert door.keep_open(shown.display.session_id, SESSION_LIFE_S - 1)
+    assert not door.keep_open(shown.display.session_id, SESSION_LIFE_S)
+
+
+def test_a_page_is_never_dropped_for_the_display_it_opens() -> None:
+    door = PageDoor()
+    page = opened(door)
+    cookie = page.cookie
+    for _ in range(2 * SESSIONS_MAX):
+        cookie = door.open_display(cookie, 0).page_cookie
+    assert len(door._sessions) == SESSIONS_MAX
+    assert door.admit(cookie, page.page_token, 1) == page.session_id
