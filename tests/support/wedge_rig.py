@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from playwright.async_api import Browser, CDPSession, Page, Route
+from playwright.async_api import Browser, Page, Route
 
 Event = tuple[int, Mapping[str, Any]]
 Stream = Sequence[Event]
@@ -115,27 +115,27 @@ async def play(page: Page, stream: Stream, **settings: Any) -> Any:
     return await page.evaluate("([settings, stream]) => play(settings, stream)", [settings, stream])
 
 
-async def press(session: CDPSession, event: Mapping[str, Any]) -> None:
-    """Press and lift one key as the keyboard of the machine would."""
-    key = event["key"]
-    text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
-    told = {"key": key, "code": event["code"], "modifiers": _SHIFT if event["shiftKey"] else 0}
-    told["windowsVirtualKeyCode"] = _VIRTUAL_KEYS.get(key, 0)
-    await session.send(
-        "Input.dispatchKeyEvent", {"type": "keyDown", "text": text, **told} if text else {"type": "rawKeyDown", **told}
-    )
-    await session.send("Input.dispatchKeyEvent", {"type": "keyUp", **told})
-
-
-async def press_all(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int) -> float:
+async def press_all(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int, *, lifts_last: bool = True) -> float:
     """Press real keys, so far apart; return the largest gap in ms that the page saw between two of them."""
     session = await page.context.new_cdp_session(page)
     await page.evaluate("() => { log.gaps.length = 0; }")
-    for event in events:
-        await press(session, event)
+    for number, event in enumerate(events, 1):
+        told = _told(event)
+        await session.send("Input.dispatchKeyEvent", {"type": "keyDown" if "text" in told else "rawKeyDown", **told})
+        if number < len(events) or lifts_last:
+            await session.send("Input.dispatchKeyEvent", {**told, "type": "keyUp", "text": ""})
         await page.wait_for_timeout(gap_ms)
     await session.detach()
     return float(await page.evaluate("() => Math.max(...log.gaps.slice(1))"))
+
+
+def _told(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a key as the keyboard of the machine would tell of it."""
+    key = event["key"]
+    told = {"key": key, "code": event["code"], "modifiers": _SHIFT if event["shiftKey"] else 0}
+    told["windowsVirtualKeyCode"] = _VIRTUAL_KEYS.get(key, 0)
+    text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+    return told | ({"text": text} if text else {})
 
 
 async def _serve(route: Route) -> None:
