@@ -141,7 +141,7 @@ async def counter(
     of = settings(folder, till={"state": folder / "state", "demo": True})
     enrol_by_hand(of, sample.program)
     shown = await browser.new_context(**({"viewport": _size(LAPTOP)} | context))
-    await _reword(shown, words or {})
+    await reword(shown, words or {})
     try:
         async with AsyncExitStack() as stack:
             till = await stack.enter_async_context(running(of, clock))
@@ -153,7 +153,7 @@ async def counter(
             await page.goto(await at.link())
             await page.locator('body[data-link="live"]').wait_for()
             yield at
-            noise, stored = list(at.noise), await _stored(page)
+            noise, stored = list(at.noise), await kept_by(page)
         assert (noise, stored) == ([], [])
     finally:
         await shown.close()
@@ -163,7 +163,9 @@ async def resize(page: Page, size: tuple[int, int]) -> None:
     await page.set_viewport_size({"width": size[0], "height": size[1]})
 
 
-async def _reword(context: BrowserContext, words: Words) -> None:
+async def reword(context: BrowserContext, words: Words) -> None:
+    """Change the texts of each language on their way to the pages of a context."""
+
     def answering(change: Reword) -> Callable[[Route], Awaitable[None]]:
         async def answer(route: Route) -> None:
             given = await route.fetch()
@@ -200,12 +202,13 @@ async def _load(till: Till, rows: Sequence[CustomerPut], rules: Program, as_of: 
     await till.store.cache.finish_snapshot(manifest)
 
 
-async def _stored(page: Page) -> list[Any]:
+async def kept_by(page: Page) -> list[Any]:
     """Return whatever the page keeps outside its memory, and whatever its scripts can read of its cookie."""
     kept: list[Any] = await page.evaluate(
         """async () => [
             ...Object.entries(localStorage), ...Object.entries(sessionStorage),
             ...(await indexedDB.databases()), ...(await caches.keys()), ...document.cookie.split(";").filter(Boolean),
+            ...(await navigator.serviceWorker.getRegistrations()),
         ]"""
     )
     return kept

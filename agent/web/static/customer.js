@@ -14,6 +14,7 @@ const ENDED_AGAIN_MS = 15_000;
 // Longer greetings and figures are set smaller, so that a greeting keeps to two lines and a figure to one.
 const HELLO_CHARS_MAX = 16;
 const FIGURE_CHARS_MAX = 5;
+const LONG_FIGURE_CHARS_MAX = 8;
 const IDLE = { kind: "idle", name: null, points: null, pending: null, earned: null };
 const STAR = "M12 2.6l2.9 6 6.5.9-4.7 4.6 1.1 6.5L12 17.5l-5.8 3.1 1.1-6.5L2.6 9.5l6.5-.9z";
 
@@ -128,10 +129,11 @@ function greeting({ name }) {
 }
 
 function figure(tag, name, text) {
-  return el(tag, { class: sized(name, text, FIGURE_CHARS_MAX) }, text);
+  return el(tag, { class: sized(name, text, FIGURE_CHARS_MAX, LONG_FIGURE_CHARS_MAX) }, text);
 }
 
-function sized(name, text, charsMax) {
+function sized(name, text, charsMax, longMax = Infinity) {
+  if (text.length > longMax) return `${name} ${name}-longest`;
   return text.length > charsMax ? `${name} ${name}-long` : name;
 }
 
