@@ -5,7 +5,6 @@ itself.
 """
 
 import logging
-from dataclasses import replace
 from datetime import datetime
 
 from agent import codes
@@ -96,7 +95,7 @@ class Counter:
         recorded = await self._store.journal.record_sale(entry, stamp)
         answer = recorded.answer
         result = answer if isinstance(answer, SaleResult) else SaleResult.model_validate_json(recorded.result)
-        self._screen.show_soon(lambda: self._after(request, result, presented))
+        self._screen.show_soon(lambda: self._after(request, result, presented), lambda: self._act(result.sale_id))
         return result
 
     def quote(self, request: QuoteRequest) -> Quote:
@@ -233,11 +232,9 @@ class Counter:
     def _after(self, request: SaleRequest, result: SaleResult, presented: Presented | None) -> Shown:
         """Return whom the sale was for, with the new balance: the point of sale may not have scanned before."""
         if presented is not None and result.customer_id is None:
-            shown = self._recognition.shown(presented)
-        else:
-            # Without a card the sale names the customer, also where the points wait on an identifier that others share.
-            shown = self._recognition.person_shown(result.customer_id or request.customer_id or "")
-        return replace(shown, act=lambda: self._act(result.sale_id))
+            return self._recognition.shown(presented)
+        # Without a card the sale names the customer, also where the points wait on an identifier that others share.
+        return self._recognition.person_shown(result.customer_id or request.customer_id or "")
 
     def _act(self, sale_id: str) -> Act | None:
         kept = self._store.acts.of_sale(sale_id)

@@ -66,6 +66,10 @@ class ScreenState(Value):
     sounds: bool = True
 
 
+# How a sale is read again as an act: it may be taken back, or refused by the hub, while it is shown.
+ReadAct = Callable[[], Act | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A view, the accounts (customer and identifier ids) it tells of, and how it is read again; None: never.
@@ -76,7 +80,7 @@ class Shown:
     view: View
     accounts: frozenset[str] = frozenset()
     again: Callable[[], Awaitable["Shown"]] | None = None
-    act: Callable[[], Act | None] | None = None
+    act: ReadAct | None = None
 
 
 _NOTHING = Shown(NothingView())
@@ -100,8 +104,9 @@ class Screen:
         self._acted_at_s = clock.monotonic()
         self._shown = _NOTHING
         self._showing = 0
-        self._read_act: Callable[[], Act | None] | None = None
+        self._read_act: ReadAct | None = None
         self._look: Callable[[], Shown] | None = None
+        self._act_soon: ReadAct | None = None
         self._looked_at_s = float("-inf")
         self._state = ScreenState(
             seq=1,
@@ -138,20 +143,22 @@ class Screen:
         if self._state.locked:
             return
         self._acted_at_s = self._clock.monotonic()
-        self._look = None
-        if shown.act is None:
+        act = shown.act or self._act_soon
+        self._look = self._act_soon = None
+        if act is None:
             self._put(shown)
         else:
-            self._read_act = shown.act
-            self._put(shown, act=shown.act())
+            self._read_act = act
+            self._put(shown, act=act())
 
-    def show_soon(self, look: Callable[[], Shown]) -> None:
+    def show_soon(self, look: Callable[[], Shown], act: ReadAct | None = None) -> None:
         """Show what `look` finds as soon as the screen gets to it; of many in a moment, only the last is looked at.
 
-        Sales can come faster than anybody reads: a hundred of them must not be read and shown a hundred times.
+        Sales can come faster than anybody reads: a hundred of them must not be read and shown a hundred times. Where
+        somebody else is scanned before the screen gets to it, they are shown, and `act` all the same: it can be undone.
         """
         if not self._state.locked:
-            self._look = look
+            self._look, self._act_soon = look, act
             self._wake.set()
 
     def clear(self) -> None:
@@ -161,7 +168,7 @@ class Screen:
     def lock(self) -> None:
         """Show nothing of any customer, until somebody unlocks."""
         if not self._state.locked:
-            self._look = self._read_act = None
+            self._look = self._act_soon = self._read_act = None
             self._put(_NOTHING, act=None, locked=True)
 
     def unlock(self) -> None:
@@ -172,7 +179,7 @@ class Screen:
 
     def forget_act(self) -> None:
         """Let the last act go: a new shift begins, and what was done before it is not undone any more."""
-        self._read_act = None
+        self._read_act = self._act_soon = None
         if self._state.act is not None:
             self._change(act=None)
 
@@ -216,15 +223,12 @@ class Screen:
     async def _let_leave(self) -> None:
         """Look every second, so that an act costs no timer of its own."""
         while True:
-            if self._look is None:  # else somebody acts right now
-                self._leave_or_lock(self._clock.monotonic() - self._acted_at_s)
+            idle_s = self._clock.monotonic() - self._acted_at_s
+            if idle_s >= self._lock_after_s:
+                self.lock()
+            elif self._shown is not _NOTHING and idle_s >= CUSTOMER_SHOWN_S:
+                self._put(_NOTHING)
             await self._clock.sleep(LEAVING_LOOK_S)
-
-    def _leave_or_lock(self, idle_s: float) -> None:
-        if idle_s >= self._lock_after_s:
-            self.lock()
-        elif self._shown is not _NOTHING and idle_s >= CUSTOMER_SHOWN_S:
-            self._put(_NOTHING)
 
     async def _keep_true(self) -> None:
         while True:

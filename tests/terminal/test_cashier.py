@@ -86,6 +86,16 @@ async def test_a_card_whose_customer_left_while_it_was_shown_is_still_credited_b
         assert (await _ok(pos, "/api/v1/sales", _sale(card_id=view["card_id"])))["state"] == "kept_for_card"
 
 
+async def test_a_page_that_outlived_the_till_credits_the_card_it_still_shows(tmp_path: Path) -> None:
+    async with till_and_pos(tmp_path) as (_, pos):
+        view = await _ok(pos, "/api/v1/scans", {"text": shop.card()})
+    async with till_and_pos(tmp_path) as (till, pos):
+        assert (await _ok(pos, "/api/v1/sales", _sale(card_id=view["card_id"])))["points"] == 10
+        shown = await _until(till, "unknown_card")
+        assert (shown["card_id"], shown["hint"]) == (view["card_id"], "••")
+        assert await _wishes(till.store) == [shop.card()]
+
+
 async def test_the_id_of_a_card_that_was_never_here_gathers_no_points(tmp_path: Path) -> None:
     async with till_and_pos(tmp_path) as (till, pos):
         for path, body in (

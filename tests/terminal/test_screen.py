@@ -92,6 +92,18 @@ async def test_of_many_sales_in_a_moment_the_last_is_looked_at_and_no_scan_is_co
         assert (looked, screen.state.view) == ([99], _view(7))
 
 
+async def test_a_sale_whose_customer_is_covered_by_the_next_scan_can_still_be_undone() -> None:
+    async with _running() as (screen, clock):
+        screen.show_soon(lambda: Shown(_view(1)), _act)
+        screen.show(Shown(_view(2)))  # the next in the queue, before the screen got to the sale
+        assert (screen.state.view, _last(screen)) == (_view(2), _act())
+        screen.show_soon(lambda: Shown(_view(3)), lambda: _act("s-2"))
+        await clock.advance(1)
+        assert (screen.state.view, _last(screen)) == (_view(3), _act("s-2"))
+        screen.show(Shown(_view(4)))
+        assert _last(screen) == _act("s-2")
+
+
 async def test_customer_data_leaves_a_minute_after_the_last_act() -> None:
     async with _running() as (screen, clock):
         screen.show(Shown(_view(1)))
@@ -172,7 +184,7 @@ async def test_a_locked_screen_shows_nothing_whatever_is_scanned_or_sold() -> No
         locked = screen.state
         screen.lock()
         screen.show(Shown(_view(2), act=_act))
-        screen.show_soon(lambda: Shown(_view(3), act=_act))
+        screen.show_soon(lambda: Shown(_view(3)), _act)
         screen.touched(None)
         screen.clear()
         await clock.advance(1)
@@ -181,16 +193,15 @@ async def test_a_locked_screen_shows_nothing_whatever_is_scanned_or_sold() -> No
 
 async def test_what_was_sold_behind_the_lock_does_not_appear_after_it() -> None:
     async with _running() as (screen, clock):
-        screen.show_soon(lambda: Shown(_view(1), act=_act))  # on its way while the screen is locked
+        screen.show_soon(lambda: Shown(_view(1)), _act)  # on its way while the screen is locked
         screen.lock()
-        screen.show_soon(lambda: Shown(_view(2), act=_act))
+        screen.show_soon(lambda: Shown(_view(2)), _act)
         screen.unlock()
         screen.touched(None)
         await clock.advance(1)
         assert (_kind(screen), _last(screen), _locked(screen)) == ("nothing", None, False)
-        screen.show_soon(lambda: Shown(_view(3)))
-        await clock.advance(1)
-        assert screen.state.view == _view(3)
+        screen.show(Shown(_view(3)))
+        assert (screen.state.view, _last(screen)) == (_view(3), None)
 
 
 async def test_a_read_that_began_before_the_lock_brings_nobody_back() -> None:
