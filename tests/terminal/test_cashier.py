@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from agent.root import Till
@@ -174,6 +175,39 @@ async def test_a_quote_is_what_the_sale_then_credits_for_everybody_it_can_be_for
         assert (await pos.post("/api/v1/quotes", {"net_minor": 1, "currency": "CAD", "card": both}))[0] == 409
         assert before.waiting <= number
         assert till.store.outbox.figures().waiting == number
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/v1/quotes", {"net_minor": 1, "currency": "CAD"}),
+        ("POST", "/api/v1/shifts", {}),
+        ("POST", "/api/v1/screen/clear", {}),
+        ("POST", "/api/v1/screen/lock", {}),
+        ("POST", "/api/v1/screen/unlock", {}),
+        ("PUT", "/api/v1/scanner", {"gap_ms": 35}),
+        ("GET", "/api/v1/acts", None),
+    ],
+)
+async def test_a_page_of_this_till_may_and_a_page_of_another_origin_may_not(
+    tmp_path: Path, method: str, path: str, body: Any
+) -> None:
+    async with till_and_pos(tmp_path) as (till, pos), aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as web:
+        code = (await _ok(pos, "/api/v1/page-links", {}))["url"].partition("#")[2]
+        own = {"Origin": pos.url}
+        async with web.post(pos.url + "/api/v1/sessions", headers=own, json={"code": code}) as answer:
+            token = (await answer.json())["page_token"]
+            cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in answer.cookies.items())
+        page = {"Cookie": cookies, "Page-Token": token}
+        before = till.screen.state.model_copy(update={"seq": 0})
+        evil = {"Origin": "http://evil.example"}
+        async with web.request(method, pos.url + path, headers=page | evil, json=body) as answer:
+            assert (answer.status, (await answer.json(content_type=None))["code"]) == (403, "origin_refused")
+        async with web.request(method, pos.url + path, headers=page | own | {"Content-Type": "text/plain"}) as answer:
+            assert answer.status == (200 if method == "GET" else 415)
+        assert till.screen.state.model_copy(update={"seq": 0, "hub": before.hub}) == before
+        async with web.request(method, pos.url + path, headers=page | own, json=body) as answer:
+            assert answer.status == 200
 
 
 async def test_a_quote_shows_and_records_nothing(tmp_path: Path) -> None:
