@@ -39,13 +39,16 @@ STATIC = (
     "customer.js",
     "el.js",
     "entry.js",
+    "finding.js",
     "icon.svg",
     "icons.js",
     "indicator.js",
     "keys.js",
     "outbox.js",
+    "panels.css",
     "panels.js",
     "people.js",
+    "scanner.js",
     "scans.js",
     "shift.js",
     "sounds.js",
@@ -58,7 +61,23 @@ STATIC = (
     "words.js",
 )
 # Texts that only a part of the page says go with that part; the hub's reasons come with their events, in words.
-TEXTS_APART = {"display": ("display.",), "panels": ("hub.fault.", "hub.since", "scanner."), None: ("reason.",)}
+TEXTS_APART = {
+    "display": ("display.",),
+    "panels": (
+        "hub.fault.",
+        "hub.since",
+        "outbox.all",
+        "outbox.empty",
+        "outbox.event",
+        "outbox.filter",
+        "outbox.rest",
+        "outbox.reversal",
+        "outbox.sale",
+        "outbox.title",
+        "scanner.",
+    ),
+    None: ("reason.",),
+}
 
 _TYPES = {
     "css": "text/css; charset=utf-8",
@@ -117,7 +136,8 @@ def compact(name: str, source: str) -> str:
     lines = (line.strip() for line in source.splitlines())
     kept = "\n".join(line for line in lines if line and not line.startswith("//"))
     if name.endswith(".css"):
-        return re.sub(r"\s*([{};,])\s*|(:)\s+", r"\1\2", re.sub(r"/\*.*?\*/\s*", "", kept, flags=re.DOTALL))
+        kept = re.sub(r"/\*.*?\*/\s*", "", kept, flags=re.DOTALL)
+        return re.sub(r";?\s*(})\s*|\s*([{;,])\s*|(:)\s+", r"\1\2\3", kept)
     return kept
 
 

@@ -71,20 +71,24 @@ export class Credit extends HTMLElement {
   }
 
   // Takes who is shown now (null: nobody that can be credited). `isSameScan`: nobody was scanned here since, so that a
-  // card that turns into a customer is still theirs; the till checks that the two belong together.
+  // card that turns into a customer is still theirs; the till checks that the two belong together. Returns what it says
+  // of an amount that was typed for somebody else, or null.
   update({ view, currency, isSameScan }) {
     const before = this.#typedFor;
+    const id = this.#who?.id;
     this.#who = buyer(view);
     this.#currency = currency;
     if (this.#who && isSameScan && before?.body.card_id && this.#who.body.customer_id) {
       this.#who.body = { ...before.body, ...this.#who.body };
       this.#typedFor = this.#who;
     }
-    const isTyped = this.#field.value.trim() !== "";
+    if (this.#who?.id !== id) this.#note = null;
     const isGone = view.kind === "nothing" || (this.#who && this.#who.id !== this.#typedFor?.id);
-    if (isTyped && this.#typedFor && isGone) this.#drop(view.kind === "nothing" ? null : this.#typedFor.name());
+    const isDropped = this.#field.value.trim() !== "" && this.#typedFor && isGone;
+    if (isDropped) this.#drop(view.kind === "nothing" ? null : this.#typedFor.name());
     if (this.#who) this.#typedFor = this.#who;
     this.render();
+    return isDropped ? this.#note : null;
   }
 
   clear() {
@@ -93,10 +97,11 @@ export class Credit extends HTMLElement {
     this.note(null);
   }
 
-  // Puts a remark below the button, or takes it away (null).
-  note(text) {
+  // Puts a remark below the button, for a while or until something is typed or scanned, or takes it away (null).
+  note(text, ms) {
     this.#note = text;
     this.render();
+    if (ms) setTimeout(() => this.#note === text && this.note(null), ms);
   }
 
   render() {

@@ -13,6 +13,8 @@ const FIELD_CHARS_MAX = 600;
 const PHONE_DIGITS = [7, 10, 11];
 // Beyond this people wonder, so the page says something.
 const WONDER_MS = 1_000;
+// A half typed name is somebody's too.
+const TYPED_KEPT_MS = 60_000;
 
 // Tells whether a text can only be meant as a search. A text with many digits in a row or with the signs of a code is
 // left to the till, which names it for what it is: a bank card's magnetic stripe carries a name too.
@@ -39,6 +41,7 @@ export class Entry extends HTMLElement {
   #button = el("button", { type: "submit", class: "go" });
   #help = el("p", { id: "text-help", class: "soft" });
   #note = el("p", { class: "note", hidden: true });
+  #timer = null;
 
   // Given what was entered; returns a remark on it, or null where it was dealt with. Set by the page.
   onText = async () => null;
@@ -49,6 +52,10 @@ export class Entry extends HTMLElement {
       event.preventDefault();
       this.#submit(this.#field.value.trim());
     });
+    this.#field.addEventListener("input", () => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => (this.#field.value = ""), TYPED_KEPT_MS);
+    });
     this.replaceChildren(form, this.#help, this.#note);
   }
 
@@ -56,9 +63,9 @@ export class Entry extends HTMLElement {
     return !this.hidden;
   }
 
-  // Tells whether somebody is typing here.
+  // Tells whether somebody is about to type here.
   get isInUse() {
-    return document.activeElement === this.#field && this.#field.value !== "";
+    return document.activeElement === this.#field;
   }
 
   open() {

@@ -10,6 +10,9 @@ const ROWS_MAX = 200;
 // While the outbox drains its figures change many times a second.
 const READ_EVERY_MS = 1_000;
 
+// A sale of this page has a long number; its beginning is enough for people.
+const OWN_SALE = /^(page-[0-9a-f]{8})-.*$/;
+
 const STATE_ICONS = { parked: "held", rejected: "refused", waiting: "clock", withheld: "caution" };
 
 export class Outbox extends HTMLElement {
@@ -148,8 +151,9 @@ function rowParts(row) {
 }
 
 function rowTitle(row) {
-  if (row.reversal_id) return say("outbox.reversal", { id: row.sale_id });
-  return row.sale_id ? say("outbox.sale", { id: row.sale_id }) : say("outbox.event", { id: row.seq });
+  const id = row.sale_id?.replace(OWN_SALE, "$1");
+  if (row.reversal_id) return say("outbox.reversal", { id });
+  return row.sale_id ? say("outbox.sale", { id }) : say("outbox.event", { id: row.seq });
 }
 
 customElements.define("till-outbox", Outbox);

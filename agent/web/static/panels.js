@@ -1,6 +1,10 @@
 // The panels that staff open beside the customer: the outbox, and the scanner's settings. One at most is open; each is
 // loaded when it is opened first, so that the page itself is there at once.
 
+import { el } from "./el.js";
+
+const STYLE = "/static/panels.css";
+
 export class Panels {
   #parts;
   #opened = null;
@@ -21,7 +25,7 @@ export class Panels {
     this.close();
     this.#opened = name;
     const { node, load } = this.#parts[name];
-    const panel = await (this.#loading[name] ??= load());
+    const [panel] = await Promise.all([(this.#loading[name] ??= load()), (this.#loading.look ??= loadLook())]);
     this.#parts[name].panel = panel;
     if (this.#opened !== name) return;
     node.hidden = false;
@@ -46,4 +50,10 @@ export class Panels {
   render() {
     for (const { panel } of Object.values(this.#parts)) panel?.render();
   }
+}
+
+function loadLook() {
+  return new Promise((done) => {
+    document.head.append(el("link", { rel: "stylesheet", href: STYLE, onload: done, onerror: done }));
+  });
 }

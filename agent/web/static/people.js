@@ -43,7 +43,7 @@ export function lastVisit(day) {
 }
 
 function title(iconName, text) {
-  return el("h1", { class: "headline" }, icon(iconName), text);
+  return el("h1", { class: "headline", tabindex: "-1" }, icon(iconName), text);
 }
 
 function list(people, onChoose) {

@@ -2,7 +2,7 @@
 
 import { el, put } from "./el.js";
 import { icon } from "./icons.js";
-import { moment, money, say, sayCode, sayCount, signed, timeOfDay } from "./words.js";
+import { moment, money, say, sayCode, signed, timeOfDay } from "./words.js";
 import { warn } from "./voice.js";
 
 const ROWS_AT_FIRST = 20;
@@ -20,8 +20,10 @@ export class Shift extends HTMLElement {
   #timer = null;
   #readAt = 0;
 
+  // Set by the page: the way to the till, the sales on it, and what follows once something was done here.
   till = null;
   asking = null;
+  onDone = null;
 
   // Reads the list again, soon; call it whenever something may have changed.
   refresh() {
@@ -42,12 +44,7 @@ export class Shift extends HTMLElement {
     const rows = this.#rows.map((act) => this.#row(act));
     put(
       this,
-      el(
-        "div",
-        { class: "heading" },
-        el("h2", { class: "title" }, say("shift.title")),
-        this.#since && el("p", { class: "soft" }, say("shift.since", { time: moment(this.#since) })),
-      ),
+      el("h2", { class: "title" }, say("shift.title")),
       this.#remark && el("p", { class: "note" }, icon("caution"), this.#remark),
       rows.length === 0 ? el("p", { class: "soft" }, say("shift.empty")) : el("ul", { class: "rows" }, rows),
       this.#hasMore && this.#limit < ROWS_MAX && this.#more(),
@@ -69,8 +66,12 @@ export class Shift extends HTMLElement {
     return el(
       "li",
       { class: `act${isBack ? " act-back" : ""}` },
-      el("span", { class: "act-time" }, time),
-      el("span", { class: "act-what" }, amount, el("span", { class: "soft" }, [act.hint, say(state)].filter(Boolean).join(" · "))),
+      el(
+        "p",
+        { class: "act-what" },
+        el("span", {}, amount, act.hint && el("span", { class: "soft" }, act.hint)),
+        el("span", { class: "soft" }, `${time} · ${say(state)}`),
+      ),
       el("span", { class: "row-points" }, signed(act.points)),
       isBack ? null : el("button", undo, say("shift.undo")),
     );
@@ -89,10 +90,11 @@ export class Shift extends HTMLElement {
     if (!this.#isAsking) {
       return el("button", { type: "button", class: "end", onclick: () => this.#asks(true) }, say("shift.end"));
     }
+    const begun = this.#hasMore ? this.#since : this.#rows.at(-1).recorded_at;
     return el(
       "div",
       { class: "note ask", role: "group", "aria-label": say("shift.end") },
-      el("p", {}, sayCount("shift.end_asked", this.#rows.length, { time: moment(this.#since) })),
+      el("p", {}, say("shift.end_asked", { time: moment(begun) })),
       el("button", { type: "button", class: "safe", onclick: () => this.#asks(false) }, say("shift.keep")),
       el("button", { type: "button", class: "final", onclick: () => this.#endIt() }, say("shift.end")),
     );
@@ -124,6 +126,7 @@ export class Shift extends HTMLElement {
       warn(this.#remark);
     }
     this.render();
+    this.onDone();
   }
 
   async #read() {

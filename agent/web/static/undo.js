@@ -20,7 +20,9 @@ export class Undo extends HTMLElement {
   #button = el("button", { type: "button", onclick: () => this.undo() }, this.#seconds, el("kbd", {}, "F6"));
   #timer = null;
 
+  // Set by the page: the sales on their way, and what follows once one was taken back.
   asking = null;
+  onDone = null;
 
   connectedCallback() {
     this.append(this.#icon, this.#text, this.#button);
@@ -71,6 +73,7 @@ export class Undo extends HTMLElement {
     if (this.hidden || this.#act.state === "taken_back") return;
     try {
       await this.asking.takeBack(this.#act.sale_id);
+      this.onDone();
     } catch (error) {
       if (!error.code) return;
       this.#remark = sayCode("problem", error.code);

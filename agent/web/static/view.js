@@ -43,8 +43,8 @@ export function announced(view) {
 }
 
 // Returns what the view is about, so that the same customer with new points is no news.
-export function identity({ kind, customer_id, hint, people, meaning }) {
-  return JSON.stringify([kind, customer_id, hint, people?.map((person) => person.customer_id), meaning]);
+export function identity({ kind, customer_id, card_id, people, meaning }) {
+  return JSON.stringify([kind, customer_id, card_id, people?.map((person) => person.customer_id), meaning]);
 }
 
 // Returns the name of what is shown, by which it looks and sounds like itself.
@@ -199,8 +199,9 @@ function unknownCard(view) {
     panel(
       "offer",
       "card",
-      say("card.kept", { points: number(view.points_max) }),
-      el("p", { class: "strong" }, say(`card.asked.${view.asked}`)),
+      say("card.label"),
+      el("p", { class: "strong" }, say("card.kept", { points: number(view.points_max) })),
+      soft(say(`card.asked.${view.asked}`)),
     ),
   );
 }
