@@ -65,7 +65,9 @@ export class Asking {
 
   // Takes a sale back. Two windows that do it at once do one thing, as both give it the same id.
   async takeBack(saleId) {
-    const reversalId = `undo-${saleId}`.slice(0, REVERSAL_ID_CHARS_MAX);
+    const named = `undo-${saleId}`;
+    // Cut short, two long ids could become one. A sale is taken back once, whatever the ids are.
+    const reversalId = named.length <= REVERSAL_ID_CHARS_MAX ? named : `undo-${crypto.randomUUID()}`;
     const body = { reversal_id: reversalId, occurred_at: new Date().toISOString() };
     try {
       await this.sure(`/api/v1/sales/${encodeURIComponent(saleId)}/reversals`, body);
