@@ -251,6 +251,14 @@ async def test_the_state_names_the_shop_the_till_and_the_currency(tmp_path: Path
         assert (await _ok(pos, "GET", "/api/v1/screen"))["shop"] == {"name": None, "till": None, "currency": "CAD"}
 
 
+async def test_a_program_in_another_currency_reaches_every_page_within_a_second(tmp_path: Path) -> None:
+    clock = FakeClock(shop.MORNING)
+    async with till_and_pos(tmp_path, clock) as (till, _):
+        await till.store.cache.keep_program(shop.program(2, currency="EUR"))
+        await clock.advance(1)
+        assert till.screen.state.shop.currency == "EUR"
+
+
 @pytest.mark.parametrize(
     "body",
     [
