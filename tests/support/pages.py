@@ -43,12 +43,12 @@ _WAIT_MS = 15_000
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    """Start Chromium, or skip where it is absent."""
+async def chromium(*arguments: str) -> AsyncIterator[Browser]:
+    """Start Chromium, with further arguments of its command line, or skip where it is absent."""
     if not _IS_HERE:
         pytest.skip(f"needs Chromium at {CHROMIUM} (Debian: apt install chromium)")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=(*_ARGUMENTS, *arguments))
         yield browser
         await browser.close()
 
@@ -83,8 +83,7 @@ class Counter:
 
     async def enter(self, text: str) -> None:
         """Type into the field, which F2 opens, and press Enter."""
-        if not await self.page.locator("#text").is_visible():
-            await self.page.keyboard.press("F2")
+        await self.page.keyboard.press("F2")
         await self.page.locator("#text").fill(text)
         await self.page.locator("#text").press("Enter")
 
