@@ -4,6 +4,7 @@ What a scanner presses is the layout it is set for; what arrives is the layout o
 for the layouts of shops in English and French (xkb: us, fr, be).
 """
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -12,6 +13,9 @@ from typing import Any, NamedTuple
 
 from playwright.async_api import Browser, Page, Route
 
+from agent.texts import LANGUAGES
+from agent.web.page import STATIC, catalogues
+
 Event = tuple[int, Mapping[str, Any]]
 Stream = Sequence[Event]
 
@@ -19,6 +23,16 @@ RIG = "http://wedge.test/"
 SETTINGS = {"gap_ms": 90, "prefix": "", "suffix": "", "end": "any", "chars_min": 6}
 _HTML = Path(__file__).with_name("wedge_rig.html").read_text(encoding="utf-8")
 _STATIC = resources.files("agent.web").joinpath("static")
+_FILES = {f"static/{name}": _STATIC.joinpath(name).read_text(encoding="utf-8") for name in STATIC} | {
+    f"texts/{name}": json.dumps(dict(words)) for language in LANGUAGES for name, words in catalogues(language).items()
+}
+_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json; charset=utf-8",
+    "svg": "image/svg+xml; charset=utf-8",
+}
 _SHIFT = 8
 _VIRTUAL_KEYS = {"Enter": 13, "Tab": 9, "ArrowDown": 40}
 
@@ -94,20 +108,18 @@ def at(ms: int, events: Sequence[Mapping[str, Any]]) -> list[Event]:
 
 
 @asynccontextmanager
-async def rig(browser: Browser, **settings: Any) -> AsyncIterator[Page]:
-    """Open the bare page; nothing of it leaves the machine."""
-    context = await browser.new_context()
-    page = await context.new_page()
+async def rig(browser: Browser, context: Mapping[str, Any] | None = None) -> AsyncIterator[Page]:
+    """Open the bare page; nothing of it leaves the machine. `context` is of Playwright's `new_context`."""
+    shown = await browser.new_context(**(context or {}))
+    page = await shown.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     await page.route("**/*", _serve)
     await page.goto(RIG)
     await page.locator("body[data-ready]").wait_for()
-    if settings:
-        await page.evaluate("(given) => { wedge.settings = { ...settings, ...given }; }", settings)
     yield page
     assert errors == []
-    await context.close()
+    await shown.close()
 
 
 async def play(page: Page, stream: Stream, **settings: Any) -> Any:
@@ -118,7 +130,7 @@ async def play(page: Page, stream: Stream, **settings: Any) -> Any:
 async def press_all(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int, *, lifts_last: bool = True) -> float:
     """Press real keys, so far apart; return the largest gap in ms that the page saw between two of them."""
     session = await page.context.new_cdp_session(page)
-    await page.evaluate("() => { log.gaps.length = 0; }")
+    await page.evaluate("() => { log.times.length = 0; }")
     for number, event in enumerate(events, 1):
         told = _told(event)
         await session.send("Input.dispatchKeyEvent", {"type": "keyDown" if "text" in told else "rawKeyDown", **told})
@@ -126,7 +138,7 @@ async def press_all(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int
             await session.send("Input.dispatchKeyEvent", {**told, "type": "keyUp", "text": ""})
         await page.wait_for_timeout(gap_ms)
     await session.detach()
-    return float(await page.evaluate("() => Math.max(...log.gaps.slice(1))"))
+    return float(await page.evaluate("() => Math.max(...log.times.slice(1).map((time, n) => time - log.times[n]))"))
 
 
 def _told(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,9 +153,8 @@ def _told(event: Mapping[str, Any]) -> dict[str, Any]:
 async def _serve(route: Route) -> None:
     name = route.request.url.removeprefix(RIG)
     if name == "":
-        await route.fulfill(body=_HTML, content_type="text/html; charset=utf-8")
-    elif name.startswith("static/"):
-        body = _STATIC.joinpath(name.removeprefix("static/")).read_bytes()
-        await route.fulfill(body=body, content_type="text/javascript; charset=utf-8")
+        await route.fulfill(body=_HTML, content_type=_TYPES["html"])
+    elif name in _FILES:
+        await route.fulfill(body=_FILES[name], content_type=_TYPES[name.rpartition(".")[2]])
     else:
         await route.fulfill(status=204)

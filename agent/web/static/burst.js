@@ -4,7 +4,8 @@
 // No total time counts: a long code on a slow scanner takes seconds.
 
 const CHARS_MAX = 512;
-const DOUBLED_MS = 50;
+// A second end key would press or send what has the focus. It comes no later than a next key would.
+const DOUBLED_MS = 119;
 // So many keys at this pace are no hand's.
 const HAND_KEYS_MAX = 5;
 const HAND_MS = 25;
@@ -116,9 +117,8 @@ export class Burst {
     return { ...out, swallow: out.restore };
   }
 
-  // A second end key would press or send what has the focus. It comes no later than a next key would.
   #isDoubled(time) {
-    const isDoubled = !this.#isOpen && time - this.#ended <= Math.max(DOUBLED_MS, this.settings.gap_ms);
+    const isDoubled = !this.#isOpen && time - this.#ended <= DOUBLED_MS;
     if (isDoubled) this.#ended = time;
     return isDoubled;
   }

@@ -8,12 +8,14 @@ const TYPED = "insertText";
 export class Wedge {
   #burst;
   #timer;
-  #before = null; // the field and what it held before the first key
-  #owed = null; // the field whose listeners have not heard of the first key
+  // The field and what it held before the first key, and the one whose listeners have not heard of that key yet.
+  #before = null;
+  #owed = null;
   #isWaiting = false;
   #isHeard = false;
   #isWriting = false;
-  #down = new Set(); // swallowed keys that are still held down
+  // Swallowed keys that are still held down.
+  #down = new Set();
 
   // `onScan` is given each text; `onBroken` is given "cut" or "too_long" where a scan came that cannot be used.
   constructor({ onScan, onBroken = () => {}, settings }) {
@@ -58,7 +60,7 @@ export class Wedge {
   #do({ restore, typed, begin, swallow, scan, broken }, event) {
     if (restore) this.#restore();
     if (typed !== undefined) this.#release(typed);
-    if (begin) this.#note(event.target.ownerDocument.activeElement);
+    if (begin) this.#note(document.activeElement ?? document.body);
     if (swallow) {
       stop(event);
       this.#down.add(event.code);
@@ -68,8 +70,8 @@ export class Wedge {
   }
 
   #note(node) {
-    const { value, selectionStart: start, selectionEnd: end, selectionDirection: direction } = node ?? {};
-    this.#before = node?.matches("input, textarea, select") ? { node, value, start, end, direction } : null;
+    const { value, selectionStart: start, selectionEnd: end, selectionDirection: direction } = node;
+    this.#before = node.matches("input, textarea, select") ? { node, value, start, end, direction } : null;
     this.#isWaiting = true;
     this.#isHeard = false;
   }
@@ -80,10 +82,10 @@ export class Wedge {
     this.#isWaiting = false;
     if (!node?.isConnected) return;
     this.#isWriting = true;
-    if (node.value !== value && node === node.ownerDocument.activeElement) {
+    if (node.value !== value && node === document.activeElement) {
       // As a person would, so that undo and the `change` of the field stay true.
       node.select?.();
-      node.ownerDocument.execCommand(value ? TYPED : "delete", false, value);
+      document.execCommand(value ? TYPED : "delete", false, value);
     }
     if (node.value !== value) node.value = value;
     if (Number.isInteger(start)) node.setSelectionRange(start, end, direction);
@@ -103,7 +105,6 @@ export class Wedge {
   // Windows lets characters come that no key pressed, after Alt and digits.
   #landing(event) {
     if (this.#burst.isHolding && event.inputType === TYPED) stop(event);
-    else if (this.#isWriting) event.stopPropagation();
   }
 
   #landed(event) {
@@ -119,8 +120,8 @@ function stop(event) {
 }
 
 function type(node, text) {
-  if (node === node.ownerDocument.activeElement) return node.ownerDocument.execCommand(TYPED, false, text);
-  node.setRangeText?.(text, node.selectionStart, node.selectionEnd, "end");
+  if (node === document.activeElement) return document.execCommand(TYPED, false, text);
+  node.setRangeText?.(text);
   return tell(node);
 }
 
