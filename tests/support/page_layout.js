@@ -24,11 +24,12 @@
     Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top),
   ];
 
-  // Where a scrolling or clipping ancestor ends, its content is not seen.
-  const clippedBox = (node, box) => {
+  // What an ancestor clips is not seen; what it lets scroll can be brought into sight.
+  const clippedBox = (node, box, canScroll = true) => {
     let { left, top, right, bottom } = box;
     for (let at = node; at && at !== document.body && at !== document.documentElement; at = at.parentElement) {
-      if (at === node || getComputedStyle(at).overflow === "visible") continue;
+      const { overflowX, overflowY } = getComputedStyle(at);
+      if (at === node || overflowX === "visible" || (!canScroll && /auto|scroll/.test(overflowY))) continue;
       const edge = at.getBoundingClientRect();
       [left, top] = [Math.max(left, edge.left), Math.max(top, edge.top)];
       [right, bottom] = [Math.min(right, edge.right), Math.min(bottom, edge.bottom)];
@@ -45,14 +46,16 @@
 
   const all = [...document.querySelectorAll(targets)].filter(isShown);
   const boxes = all.map((node) => [node, clippedBox(node, node.getBoundingClientRect()), layerOf(node)]);
-  for (const [node, box] of boxes) {
+  for (const [node] of boxes) {
+    const box = clippedBox(node, node.getBoundingClientRect(), false);
     const least = node.matches(primaries) ? PRIMARY : TARGET;
     if (box.width + 0.5 < TARGET || box.height + 0.5 < least) {
       complaints.add(`small: ${name(node)} is ${round(box.width)} x ${round(box.height)}, least ${TARGET} x ${least}`);
     }
   }
-  boxes.forEach(([one, a, layer], index) => {
-    for (const [other, b, otherLayer] of boxes.slice(index + 1)) {
+  const seen = boxes.filter(([, box]) => box.width > 0 && box.height > 0);
+  seen.forEach(([one, a, layer], index) => {
+    for (const [other, b, otherLayer] of seen.slice(index + 1)) {
       if (one.contains(other) || other.contains(one) || layer !== otherLayer) continue;
       const [x, y] = intersection(a, b);
       if (x > 0.5 && y > 0.5) complaints.add(`overlap: ${name(one)} and ${name(other)}`);
@@ -73,14 +76,15 @@
     for (const line of range.getClientRects()) {
       // A line's box is as high as its font may ever need; letters stand in the middle of it.
       const inset = line.height / 5;
-      const box = { left: line.left, right: line.right, top: line.top + inset, bottom: line.bottom - inset };
-      texts.push([node, box, text.data.trim().slice(0, 40), layerOf(node)]);
+      const whole = { left: line.left, right: line.right, top: line.top + inset, bottom: line.bottom - inset };
+      const box = clippedBox(node, whole);
+      if (box.width > 0 && box.height > 0) texts.push([node, box, text.data.trim().slice(0, 40), layerOf(node)]);
     }
   }
   const isPainted = (node) => {
-    const { backgroundColor, borderTopWidth, borderTopColor } = getComputedStyle(node);
+    const { backgroundColor, borderTopWidth, borderTopColor, display } = getComputedStyle(node);
     const isOpaque = (colour) => !/^rgba\(.*, 0\)$|^transparent$/.test(colour);
-    return isOpaque(backgroundColor) || (parseFloat(borderTopWidth) > 0 && isOpaque(borderTopColor));
+    return display !== "contents" && (isOpaque(backgroundColor) || (parseFloat(borderTopWidth) > 0 && isOpaque(borderTopColor)));
   };
   for (const [node, box, said] of texts) {
     if (box.left < -0.5 || box.right > width + 0.5) complaints.add(`outside: “${said}” leaves the window`);
@@ -99,7 +103,7 @@
       const [x, y] = intersection(a, b);
       if (x > 1 && y > 1 && layer === otherLayer) complaints.add(`overlap: “${said}” and “${alsoSaid}”`);
     }
-    for (const [target, b, targetLayer] of boxes) {
+    for (const [target, b, targetLayer] of seen) {
       if (target.contains(node) || node.contains(target) || layer !== targetLayer) continue;
       const [x, y] = intersection(a, b);
       if (x > 1 && y > 1) complaints.add(`overlap: “${said}” and ${name(target)}`);

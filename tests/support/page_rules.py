@@ -4,7 +4,7 @@ Each rule returns complaints as texts and asserts nothing, so that one look at a
 with it, and `tests/browser/test_page_rules.py` can plant a fault and see each rule find it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
@@ -19,13 +19,20 @@ PRIMARY_PX = 64
 GAP_PX = 8
 TARGETS = "button, a[href], input, select, textarea, summary, [role=button], [tabindex='0']"
 PRIMARIES = ".go, .primary"
-# Who, how many, and how true that is.
-MAIN_CARD = "#view h1, #view .figure, #view .pending, #view .as-of"
+# Who, how many, and how true that is, unless somebody types a number above it.
+MAIN_CARD = "#entry[hidden] ~ #view :is(h1, .figure, .pending, .as-of)"
 
 LAPTOP = (1366, 768)
 SMALL_TILL = (1024, 600)
-# Two tills, a phone, the narrowest of phones, and a laptop at 200 %, which is a laptop with half the room.
-SIZES = (LAPTOP, SMALL_TILL, (390, 844), (320, 640), (683, 384))
+PHONE = (390, 844)
+# The narrowest of phones, where the offer to undo may push the card down for its ten seconds.
+NARROW = (320, 640)
+# A laptop at 200 % is a laptop with half the room.
+ZOOMED = (683, 384)
+# What must stand above the fold, by the size of the window.
+FOLDS = dict.fromkeys((LAPTOP, SMALL_TILL, PHONE, ZOOMED), MAIN_CARD) | {NARROW: f"body:has(#undo[hidden]) {MAIN_CARD}"}
+# The same for words that nobody wrote: what stands above the fold of a narrow window, real words tell.
+FOLDS_OF_TILLS = FOLDS | dict.fromkeys((PHONE, NARROW, ZOOMED), "#nothing")
 
 STANDARDS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 # So many dots that differ by so many of 255 shades of grey are seen at arm's length.
@@ -78,12 +85,13 @@ async def layout(page: Page, fold: str = MAIN_CARD) -> Sequence[str]:
     return found
 
 
-async def layouts(page: Page, sizes: Sequence[tuple[int, int]] = SIZES) -> Sequence[str]:
-    """Return the complaints of `layout` at each size; the window is a laptop's again in the end."""
-    found = []
-    for size in sizes:
+async def layouts(page: Page, folds: Mapping[tuple[int, int], str] = FOLDS) -> Mapping[str, Sequence[str]]:
+    """Return the complaints of `layout` by size, where there are any; the window is a laptop's again in the end."""
+    found = {}
+    for size, fold in folds.items():
         await resize(page, size)
-        found += [f"{size[0]}x{size[1]} {one}" for one in await layout(page)]
+        if said := await layout(page, fold):
+            found[f"{size[0]}x{size[1]}"] = said
     await resize(page, LAPTOP)
     return found
 

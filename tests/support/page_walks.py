@@ -47,9 +47,21 @@ class Walk:
 
 
 async def scan(at: Counter, text: str) -> None:
-    """Scan a text as the point of sale does; return when the page has shown it and said it, once."""
+    """Scan a text as the point of sale does; return when the page has shown it, and said so once."""
     await heard(at.page)
     await at.pos.post("/api/v1/scans", {"text": text})
+    await _said_once(at)
+
+
+async def sell(at: Counter, sale_id: str, card: str, net_minor: int) -> None:
+    """Sell as the point of sale does; return when the page offers to undo it, and has said so once."""
+    await heard(at.page)
+    await at.sell(sale_id, card, net_minor)
+    await at.page.locator("#undo button").wait_for()
+    await _said_once(at)
+
+
+async def _said_once(at: Counter) -> None:
     await at.page.wait_for_function("() => window.announcements.length > 0")
     said = await heard(at.page)
     assert len(said) == 1, said
@@ -60,7 +72,7 @@ async def _customers(at: Counter) -> AsyncIterator[str]:
     yield "nothing"
     await scan(at, at.face("Marie").cards[0])
     yield "a customer with everything"
-    await at.sell("R-1", at.face("Marie").cards[0], 1_550)
+    await sell(at, "R-1", at.face("Marie").cards[0], 1_550)
     await at.page.locator("#view .pending").wait_for()
     yield "a customer with points pending"
     await scan(at, at.face("Daniel").cards[0])
@@ -71,7 +83,7 @@ async def _customers(at: Counter) -> AsyncIterator[str]:
     yield "a long name"
     await scan(at, at.shop.unknown_card)
     yield "an unknown card"
-    await at.sell("R-2", at.shop.unknown_card, 720)
+    await sell(at, "R-2", at.shop.unknown_card, 720)
     await at.page.locator("#view .pending").wait_for()
     yield "an unknown card with points"
     await scan(at, shop.card(502))
@@ -100,22 +112,72 @@ async def _searches(at: Counter) -> AsyncIterator[str]:
     await at.enter("zz")
     await at.page.locator("#entry .note").wait_for()
     yield "a search too short"
+    await at.page.keyboard.press("Escape")
+    await at.page.keyboard.press("F2")
+    await at.page.locator("#text").wait_for()
+    yield "a number about to be typed"
 
 
 async def _old(at: Counter) -> AsyncIterator[str]:
     await scan(at, at.face("Marie").cards[0])
-    await at.sell("R-1", at.face("Marie").cards[0], 1_550)
+    await sell(at, "R-1", at.face("Marie").cards[0], 1_550)
     await at.page.locator("#view .pending").wait_for()
     await at.page.locator("#view .as-of").wait_for()
     yield "a balance of some time ago"
 
 
+async def _credits(at: Counter) -> AsyncIterator[str]:
+    page, amount = at.page, at.page.locator("#amount")
+    await amount.press("Enter")
+    await page.locator("#credit .note").wait_for()
+    yield "a credit without an amount"
+    await amount.fill("13.50")
+    await page.locator("#amount-reading").filter(has_text="13").wait_for()
+    yield "an amount that waits for a card"
+    await scan(at, at.face("Marie").cards[0])
+    await page.locator("#credit .go").filter(has_text="13").wait_for()
+    yield "an amount typed"
+    await amount.press("Enter")
+    await page.locator("#undo button").wait_for()
+    await expect(page.locator("#shift .act")).to_have_count(1)
+    yield "a credit that can be undone"
+    await page.keyboard.press("F6")
+    await expect(page.locator("#shift .act-back")).to_have_count(1)
+    yield "a credit taken back"
+    await amount.fill("twelve")
+    await amount.press("Enter")
+    await page.locator("#credit .note").wait_for()
+    yield "an amount that cannot be read"
+    await amount.fill("21")
+    await scan(at, at.shop.unknown_card)
+    await page.locator("#credit .note").wait_for()
+    yield "an amount that was typed for somebody else"
+    await amount.fill("99000")
+    await page.locator("#credit .go:not([aria-disabled=true])").wait_for()
+    await page.locator("#credit .note").wait_for()
+    yield "an amount beyond what a card keeps"
+    await amount.press("Enter")
+    await expect(page.locator("#shift .act")).to_have_count(2)
+    await page.locator("#undo button").wait_for()
+    yield "points kept for a card"
+    await page.locator("#shift .end").click()
+    await page.locator("#shift .safe").wait_for()
+    yield "the end of the shift, asked about"
+    await page.keyboard.press("F9")
+    await page.locator("#view [data-act=unlock], #view button").first.wait_for()
+    await page.locator("#side").wait_for(state="hidden")
+    yield "locked"
+
+
 async def _outbox(at: Counter) -> AsyncIterator[str]:
     sales = 6
     for number in range(1, sales + 1):
-        await at.sell(f"R-{number}", at.face("Marie").cards[0], 900)
-    await expect(at.page.locator("#outbox .row")).to_have_count(sales)
+        await sell(at, f"R-{number}", at.face("Marie").cards[0], 900)
+    await expect(at.page.locator("#shift .act")).to_have_count(sales)
     yield "sales waiting, the line down"
+    await at.page.keyboard.press("F8")
+    await expect(at.page.locator("#outbox .row")).to_have_count(sales)
+    yield "what waits"
     journal = at.till.store.journal
     await journal.withhold(journal.terminal.inc, 1, "message_too_large")
     verdicts = [
@@ -185,6 +247,7 @@ WALKS = (
     Walk("searches", _searches, _namesakes),
     Walk("stale", _old, _aged(timedelta(minutes=40))),
     Walk("old", _old, _aged(timedelta(days=2))),
+    Walk("credits", _credits),
     Walk("outbox", _outbox),
     Walk("line", _line, _still),
     Walk("silence", _silence),
