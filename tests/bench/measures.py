@@ -8,8 +8,10 @@ from tests.bench.draining import drain
 from tests.bench.findings import Finding
 from tests.bench.reading import customer_read, name_search
 from tests.bench.running_till import scan, start_and_memory
+from tests.bench.showing import page
 from tests.bench.taking_in import intake
 from tests.bench.world import World
+from tests.support.pages import CHROMIUM
 
 Measure = Callable[[World, int], Awaitable[list[Finding]]]
 
@@ -20,6 +22,7 @@ MEASURES: Mapping[str, Measure] = {
     "search": name_search,
     "credit": credit,
     "scan": scan,
+    **({"page": page} if CHROMIUM.exists() else {}),
     "start": start_and_memory,
     "drain": drain,
     "intake": intake,
