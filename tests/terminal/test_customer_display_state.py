@@ -60,6 +60,7 @@ async def running() -> AsyncIterator[Rig]:
 
 
 async def test_a_customer_leaves_after_twenty_seconds_and_is_still_on_the_staffs_screen() -> None:
+    assert DISPLAYED_S == 20
     async with running() as rig:
         rig.scan()
         await rig.clock.advance(DISPLAYED_S - 0.001)
