@@ -188,7 +188,7 @@ async def test_a_display_whose_session_ended_shows_nobody_and_tells_staff(browse
         at.of.sessions_file.write_bytes(b"")
         async with running(at.of):
             await at.page.locator('body[data-link="ended"]').wait_for()
-            await expect(at.page.locator("#foot")).to_contain_text("For staff: open this display again")
+            await expect(at.page.locator("#foot")).to_contain_text("For staff: open the customer display again")
             assert await traces_of(at.page, "Marie") == []
             assert await axe(at.page) == []
             assert await layout(at.page, ALL_IN_SIGHT) == []
