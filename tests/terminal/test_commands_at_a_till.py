@@ -63,6 +63,8 @@ async def test_the_outbox_is_listed_and_exported_from_a_running_till(tmp_path: P
         assert (tmp_path / "events.ndjson").read_text(encoding="utf-8").count("\n") == 2
         code, out, err = await _agent(config, "open")
         assert out.startswith(f"http://127.0.0.1:{of.api.port}/#")
+        code, out, err = await _agent(config, "open", "--customer")
+        assert out.startswith(f"http://127.0.0.1:{of.api.port}/customer#")
         assert (await _agent(config, "key", "rotate"))[0] == 0
         assert (await pos.get("/api/v1/screen"))[0] == 401
         assert (await _agent(config, "outbox", "list"))[0] == 0
