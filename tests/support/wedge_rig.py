@@ -4,7 +4,9 @@ What a scanner presses is the layout it is set for; what arrives is the layout o
 for the layouts of shops in English and French (xkb: us, fr, be).
 """
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -139,6 +141,18 @@ async def press_all(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int
         await page.wait_for_timeout(gap_ms)
     await session.detach()
     return float(await page.evaluate("() => Math.max(...log.times.slice(1).map((time, n) => time - log.times[n]))"))
+
+
+async def scan_keys(page: Page, text: str, gap_ms: int = 10) -> None:
+    """Press real keys as a scanner does whose every key comes in time, however busy this machine is."""
+    session = await page.context.new_cdp_session(page)
+    start_s = time.time()
+    sent = []
+    for number, event in enumerate(typed_on(US, text)):
+        told = _told(event) | {"timestamp": start_s + number * gap_ms / 1000}
+        sent += [{**told, "type": "keyDown" if "text" in told else "rawKeyDown"}, {**told, "type": "keyUp", "text": ""}]
+    await asyncio.gather(*(session.send("Input.dispatchKeyEvent", each) for each in sent))
+    await session.detach()
 
 
 def _told(event: Mapping[str, Any]) -> dict[str, Any]:
