@@ -30,6 +30,29 @@ ALL_IN_SIGHT = "#bar *, #stage *, #foot *"
 # Who is shown must be gone from all that a debugger or a copy of the page could find.
 TRACES = """() => JSON.stringify([document.documentElement.outerHTML, document.title, location.href, history.state])"""
 
+# Each text with its least contrast to the ground below it, whose gradient counts with every colour it runs through.
+CONTRASTS = """() => {
+  const channel = (value) => (value /= 255) <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const colours = (text) => (text.match(/rgba?\\([^)]*\\)/g) ?? []).map((one) => one.match(/[\\d.]+/g).map(Number))
+    .filter(([, , , a = 1]) => a > 0);
+  const grounds = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const { backgroundColor, backgroundImage } = getComputedStyle(at);
+      const found = [...colours(backgroundColor), ...colours(backgroundImage)];
+      if (found.length > 0) return found;
+    }
+    return [[255, 255, 255]];
+  };
+  const shows = (node) => [...node.childNodes].some((kid) => kid.nodeType === Node.TEXT_NODE && kid.data.trim());
+  return [...document.body.querySelectorAll("*:not(noscript, .unseen)")].filter(shows).map((node) => {
+    const text = luminance(colours(getComputedStyle(node).color)[0]);
+    const ratio = (ground) => (Math.max(ground, text) + 0.05) / (Math.min(ground, text) + 0.05);
+    return [node.className, Math.min(...grounds(node).map(luminance).map(ratio))];
+  });
+}"""
+MAIN = ("title", "hello", "figure", "plus")
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
@@ -274,6 +297,19 @@ async def test_every_state_is_accessible_and_fits_every_second_screen(
     ]
     async with window(browser, tmp_path, customers=customers, till={"language": language}, color_scheme=scheme) as at:
         assert await complaints(at) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_text_stands_out_from_its_ground_and_the_main_ones_more(
+    browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    async with window(browser, tmp_path, color_scheme=scheme) as at:
+        seen = set()
+        async for state in every_state(at):
+            for name, contrast in await at.page.evaluate(CONTRASTS):
+                assert contrast >= (7 if name.split()[0] in MAIN else 4.5), (state, name, contrast)
+                seen |= {name.split()[0]}
+        assert seen >= {*MAIN, "invitation", "shop", "demo", "unit", "what", "note"}
 
 
 async def test_long_names_and_large_figures_fit_too(browser: Browser, tmp_path: Path) -> None:
