@@ -18,6 +18,7 @@ from tests.support.customer_windows import MARIE, PRIYA, SHOP, SIZES, Window, wi
 from tests.support.other_words import pseudo, right_to_left
 from tests.support.page_rules import axe, heard, layout, listen, looks_alike, resize, shapes
 from tests.support.pages import Reword, chromium, counter
+from tests.support.tills import open_pos
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -215,6 +216,26 @@ async def test_a_display_whose_session_ended_shows_nobody_and_tells_staff(browse
             assert await traces_of(at.page, "Marie") == []
             assert await axe(at.page) == []
             assert await layout(at.page, ALL_IN_SIGHT) == []
+        at.noise.clear()
+
+
+async def test_a_display_that_was_left_open_joins_the_page_of_the_next_shift(browser: Browser, tmp_path: Path) -> None:
+    async with window(browser, tmp_path) as at:
+        await at.page.clock.install()
+        await at.stop_till()
+        at.of.sessions_file.unlink()
+        async with running(at.of) as till, open_pos(till, at.of) as pos:
+            await at.page.clock.run_for(3_000)
+            await at.page.locator('body[data-link="ended"]').wait_for()
+            staff = await at.page.context.new_page()
+            await staff.goto((await pos.post("/api/v1/page-links", {}))[1]["url"])
+            await staff.locator('body[data-link="live"]').wait_for()
+            await at.page.clock.run_for(15_000)
+            await at.page.locator('body[data-link="live"]').wait_for()
+            await expect(at.page.locator("#foot")).to_have_text("")
+            await pos.post("/api/v1/scans", {"text": MARIE})
+            await expect(at.page.locator("h1")).to_have_text("Bonjour, Marie")
+            await expect(staff.locator(".name")).to_have_text("Marie")
         at.noise.clear()
 
 
