@@ -137,7 +137,7 @@ def compact(name: str, source: str) -> str:
     kept = "\n".join(line for line in lines if line and not line.startswith("//"))
     if name.endswith(".css"):
         kept = re.sub(r"/\*.*?\*/\s*", "", kept, flags=re.DOTALL)
-        return re.sub(r";?\s*(})\s*|\s*([{;,])\s*|(:)\s+", r"\1\2\3", kept)
+        return re.sub(r";?\s*(})\s*|\s*([{;,>])\s*|(:)\s+|(?<=[ (,:])0(?=\.\d)", r"\1\2\3", kept)
     return kept
 
 

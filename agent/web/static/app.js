@@ -42,7 +42,11 @@ class Page {
   #hasChosenLanguage = false;
   #till = new Till({ onState: (state) => this.#take(state), onLink: (link) => this.#linked(link) });
   #asking = new Asking(this.#till, () => this.#credit.render());
-  #wedge = new Wedge({ onScan: (text) => this.#scanned(text), settings: SCANNER });
+  #wedge = new Wedge({
+    onScan: (text) => this.#scanned(text),
+    onBroken: (why) => this.#broken(why),
+    settings: SCANNER,
+  });
   #entry = part("entry");
   #credit = part("credit");
   #shift = part("shift");
@@ -181,6 +185,15 @@ class Page {
     sound("ignored");
     if (this.#isLocked) warn(say("lock.ignored"));
     return null;
+  }
+
+  // A scan that cannot be used, and why: "cut" or "too_long".
+  #broken(why) {
+    if (!this.#isUsable || this.#panels.opened === "scanner") return;
+    const text = say(why === "cut" ? "scan.broken" : "unreadable.too_long");
+    this.#credit.note(text);
+    sound("refused");
+    warn(text);
   }
 
   #openEntry() {

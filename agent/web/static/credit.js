@@ -122,8 +122,7 @@ export class Credit extends HTMLElement {
   async credit() {
     const who = this.#who;
     const { minor, remark } = this.#read();
-    const isMissing = remark === "empty" ? "empty" : !who && "nobody";
-    if (remark || isMissing) return this.#say(isMissing || remark);
+    if (remark || !who) return this.#say(remark ?? "nobody");
     const text = this.#field.value;
     const currency = this.#currency;
     this.clear();

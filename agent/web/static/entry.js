@@ -36,15 +36,17 @@ export class Entry extends HTMLElement {
     autocapitalize: "off",
     spellcheck: "false",
     enterkeyhint: "go",
-    "aria-describedby": "text-help",
   });
   #button = el("button", { type: "submit", class: "go" });
-  #help = el("p", { id: "text-help", class: "soft" });
   #note = el("p", { class: "note", hidden: true });
   #timer = null;
 
-  // Given what was entered; returns a remark on it, or null where it was dealt with. Set by the page.
+  #openings = 0;
+
+  // Set by the page. `onText` is given what was entered, and returns a remark on it, "" where the search goes on, or
+  // null where it is over; then the field closes, and `onOver` follows.
   onText = async () => null;
+  onOver = () => {};
 
   connectedCallback() {
     const form = el("form", { class: "entry", autocomplete: "off" }, this.#label, this.#field, this.#button);
@@ -56,7 +58,7 @@ export class Entry extends HTMLElement {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => (this.#field.value = ""), TYPED_KEPT_MS);
     });
-    this.replaceChildren(form, this.#help, this.#note);
+    this.replaceChildren(form, this.#note);
   }
 
   get isOpen() {
@@ -69,6 +71,7 @@ export class Entry extends HTMLElement {
   }
 
   open() {
+    this.#openings += 1;
     this.hidden = false;
     this.#field.focus();
     this.#field.select();
@@ -82,7 +85,6 @@ export class Entry extends HTMLElement {
   // Says everything in the language of now; what is typed stays.
   render() {
     this.#label.textContent = say("entry.label");
-    this.#help.textContent = say("entry.help");
     put(this.#button, say("entry.go"), el("kbd", {}, say("key.Enter")));
   }
 
@@ -97,16 +99,20 @@ export class Entry extends HTMLElement {
     this.close();
   }
 
-  // What was not dealt with goes back into the field.
+  // What was not dealt with goes back into the field. Whoever opened it again meanwhile keeps it.
   async #submit(text) {
     if (text === "") return;
+    const openings = this.#openings;
     this.#field.value = "";
     this.note(null);
     const wonder = setTimeout(() => this.note(say("entry.waiting")), WONDER_MS);
     const remark = await this.onText(text);
     clearTimeout(wonder);
-    this.note(remark);
-    if (remark !== null && this.#field.value === "") this.#field.value = text;
+    this.note(remark || null);
+    if (remark && this.#field.value === "") this.#field.value = text;
+    if (remark !== null || openings !== this.#openings) return;
+    this.close();
+    this.onOver();
   }
 }
 

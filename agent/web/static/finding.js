@@ -30,7 +30,8 @@ export class Finding {
     this.#credit = credit;
     this.#page = page;
     this.#scans = new Scans(till);
-    entry.onText = (text) => this.#entered(text);
+    entry.onText = (text) => this.attempt(() => (isSearch(text) ? this.#find(text) : this.#typed(text)));
+    entry.onOver = () => this.#done();
   }
 
   // How many scans were sent from here.
@@ -81,16 +82,6 @@ export class Finding {
     }
   }
 
-  // Returns a remark, or null where the text was dealt with.
-  async #entered(text) {
-    const remark = await this.attempt(() => (isSearch(text) ? this.#find(text) : this.#typed(text)));
-    if (remark === null && !this.search) {
-      this.#entry.close();
-      this.#done();
-    }
-    return remark;
-  }
-
   async #scan(text) {
     const before = identity(this.#page.view);
     const view = await this.#scans.scan(text);
@@ -107,8 +98,7 @@ export class Finding {
     const { kind, meaning } = this.#page.view;
     if (kind !== "other" || meaning.kind !== "unknown" || text.length < SEARCH_CHARS_MIN) return null;
     const search = await this.#till.post("/api/v1/customers/search", { text });
-    if (search.people.length > 0) this.#show(search);
-    return null;
+    return search.people.length > 0 ? this.#show(search) : null;
   }
 
   #again() {
@@ -120,8 +110,7 @@ export class Finding {
 
   async #find(text) {
     if (text.length < SEARCH_CHARS_MIN) return say("entry.too_short");
-    this.#show(await this.#till.post("/api/v1/customers/search", { text }));
-    return null;
+    return this.#show(await this.#till.post("/api/v1/customers/search", { text }));
   }
 
   #show(search) {
@@ -131,6 +120,7 @@ export class Finding {
     const count = search.people.length;
     sound(count > 0 ? "choice" : "other");
     tell(count > 0 ? sayCount("search.title", count) : say("search.none"));
+    return "";
   }
 
   #done() {
