@@ -11,6 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Route, expect
 
 from agent.root import running
+from sync.contract.identifiers import Scheme
 from tests.support import shop
 from tests.support.cashier import acts, amount, lose_answers, scan, shift, toast, type_amount
 from tests.support.pages import Counter, chromium, counter
@@ -157,7 +158,7 @@ async def test_a_card_that_turns_into_a_customer_keeps_its_amount(browser: Brows
         await scan(at, at.shop.unknown_card)
         await expect(at.page.locator("#card")).to_have_attribute("data-look", "unknown_card")
         await at.page.keyboard.type("20", delay=130)
-        known = shop.put(shop.customer("c-new"), 0, [shop.ref(shop.Scheme.CARD, at.shop.unknown_card)])
+        known = shop.put(shop.customer("c-new"), 0, [shop.ref(Scheme.CARD, at.shop.unknown_card)])
         await at.till.store.cache.apply(shop.page(known, position=2))
         at.till.screen.touched(None)
         await expect(at.page.locator(".name")).to_have_text("Marie")

@@ -83,6 +83,7 @@ class Counter:
 
     async def enter(self, text: str) -> None:
         """Type into the field, which F2 opens, and press Enter."""
+        await self.page.locator("body[data-link]").wait_for()
         await self.page.keyboard.press("F2")
         await self.page.locator("#text").fill(text)
         await self.page.locator("#text").press("Enter")
