@@ -116,7 +116,7 @@ class Counter:
 
 
 @asynccontextmanager
-async def counter(
+async def counter(  # noqa: PLR0913 - each is what one test or another is about
     browser: Browser,
     folder: Path,
     *,
@@ -124,6 +124,7 @@ async def counter(
     customers: Sequence[tuple[Customer, str]] = (),
     as_of: datetime | None = None,
     words: Words | None = None,
+    sounds: bool = True,
     **context: Any,
 ) -> AsyncIterator[Counter]:
     """Open the page at a till of the sample shop.
@@ -135,10 +136,11 @@ async def counter(
         customers: further customers, each with the number of a card.
         as_of: the hub's time of all balances; now unless given.
         words: what becomes of the texts of a language on their way to the page.
+        sounds: whether the page may make any.
         context: of Playwright's `new_context`, such as `color_scheme`.
     """
     sample = make_shop(date.today())  # noqa: DTZ011 - the page counts days by the machine's own calendar
-    of = settings(folder, till={"state": folder / "state", "demo": True})
+    of = settings(folder, till={"state": folder / "state", "demo": True}, page={"sounds": sounds})
     enrol_by_hand(of, sample.program)
     shown = await browser.new_context(**({"viewport": _size(LAPTOP)} | context))
     await reword(shown, words or {})
