@@ -1,4 +1,4 @@
-"""The staff's page as static files: HTML, modules, styles and words, served from memory by an allow-list of names.
+"""The staff's page and the customer's display as static files, served from memory by an allow-list of names.
 
 None of it holds data, so a browser may open it without a credential. Its Content-Security-Policy lets it load and call
 nothing but this till, and Trusted Types forbid every sink that turns a text into markup or code: what a scanned code

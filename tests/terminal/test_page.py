@@ -168,14 +168,29 @@ async def test_the_whole_page_is_light() -> None:
     """Uncompressed, as it goes over the line: the document, its styles and icon, every module, the texts."""
     parts = ["/", "/static/style.css", "/static/icon.svg", *(f"/static/{name}" for name in loaded("app.js"))]
     parts += [f"/texts/{language}.json" for language in texts.LANGUAGES]
+    weights = await weighed(*parts)
+
+    assert sum(weights.values()) <= WEIGHT_MAX, weights
+
+
+async def test_the_customers_display_is_lighter_still_and_loads_none_of_the_staffs_page() -> None:
+    modules = loaded("customer.js")
+    parts = ["/customer", "/static/customer.css", "/static/icon.svg", *(f"/static/{name}" for name in modules)]
+    parts += [f"/texts/{name}.json" for language in texts.LANGUAGES for name in (language, f"{language}-display")]
+    weights = await weighed(*parts)
+
+    assert modules == {"customer.js", "el.js", "till.js", "words.js"}
+    assert sum(weights.values()) <= WEIGHT_MAX / 2, weights
+
+
+async def weighed(*parts: str) -> dict[str, int]:
     weights = {}
     async with served() as (session, url):
         for part in parts:
             async with session.get(url + part) as answer:
                 assert answer.status == 200
                 weights[part] = len(await answer.read())
-
-    assert sum(weights.values()) <= WEIGHT_MAX, weights
+    return weights
 
 
 def loaded(name: str, known: frozenset[str] = frozenset()) -> frozenset[str]:
