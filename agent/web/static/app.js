@@ -209,7 +209,7 @@ class Page {
       return this.render();
     }
     // A panel is loaded when it is opened first.
-    if (this.#link !== "live" && !this.#panels.panel(panel)) return this.#credit.note(say("agent.silent.act"));
+    if (this.#link !== "live" && !this.#panels.panel(panel)) return this.#credit.note(say("agent.silent.call"));
     const opening = this.#panels.open(panel);
     this.render();
     return opening;

@@ -97,6 +97,10 @@ export class Credit extends HTMLElement {
     this.note(null);
   }
 
+  get remark() {
+    return this.#note;
+  }
+
   // Puts a remark below the button, for a while or until something is typed or scanned, or takes it away (null).
   note(text, ms) {
     this.#note = text;

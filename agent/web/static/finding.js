@@ -11,6 +11,8 @@ import { say, sayCode, sayCount } from "./words.js";
 // As long as the till itself shows a customer.
 const FOUND_SHOWN_MS = 60_000;
 const SOFT_NOTE_MS = 4_000;
+// Beyond this people wonder, so the page says something.
+const WONDER_MS = 1_000;
 
 export class Finding {
   #till;
@@ -41,10 +43,13 @@ export class Finding {
 
   // Takes what a scanner read.
   async scanned(text) {
+    const waiting = say("entry.waiting");
+    const wonder = setTimeout(() => this.#credit.note(waiting), WONDER_MS);
     const remark = await this.attempt(() => this.#scan(text));
+    clearTimeout(wonder);
     this.#entry.close();
     this.#done();
-    if (remark) this.#credit.note(remark);
+    if (remark || this.#credit.remark === waiting) this.#credit.note(remark);
   }
 
   // Opens one of several customers.

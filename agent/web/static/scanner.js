@@ -259,7 +259,7 @@ export class ScannerPanel {
       this.#remark = ["check", () => say("scanner.saved")];
     } catch (error) {
       const { code } = error;
-      this.#remark = ["caution", () => (code ? sayCode("problem", code) : say("agent.silent.act"))];
+      this.#remark = ["caution", () => (code ? sayCode("problem", code) : say("agent.silent.call"))];
     }
     if (this.isOpen) this.render();
   }

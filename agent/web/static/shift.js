@@ -122,7 +122,7 @@ export class Shift extends HTMLElement {
       await act;
       this.#remark = null;
     } catch (error) {
-      this.#remark = error.code ? sayCode("problem", error.code) : say("agent.silent.act");
+      this.#remark = error.code ? sayCode("problem", error.code) : say("agent.silent.call");
       warn(this.#remark);
     }
     this.render();
