@@ -9,14 +9,12 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.support.pages import chromium
-from tests.support.wedge_rig import FRENCH, US, press_all, rig, typed_on
+from tests.support.wedge_rig import FRENCH, US, largest_gap_ms, press_all, press_slowly, rig, typed_on
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CARD = "9990123412341239"
 GAP_MS = 90
-# No hand types a card at this pace.
-HAND_MS = 25
 # On a shared machine a key can come late: then the scanner was not as fast as the test says, and it scans again.
 TRIES = 8
 LOOK = """() => {
@@ -51,22 +49,36 @@ async def browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def scanned(
-    browser: Browser,
-    focus: str,
-    keys: Sequence[Mapping[str, Any]],
-    gap_ms: int,
-    *,
-    gap_ms_max: float = GAP_MS,
-    lifts_last: bool = True,
+    browser: Browser, focus: str, keys: Sequence[Mapping[str, Any]], gap_ms: int, *, lifts_last: bool = True
 ) -> AsyncIterator[tuple[Page, Any]]:
     """Scan by real keys; yields the page and what had the focus before."""
     for _ in range(TRIES):
         async with rig(browser) as page:
-            await page.evaluate(f"() => {{ {FOCUSES.get(focus, focus)}; }}")
-            before = await page.evaluate(LOOK)
-            await page.evaluate("() => { log.events.length = 0; }")
-            if await press_all(page, keys, gap_ms, lifts_last=lifts_last) <= gap_ms_max:
+            before = await focused(page, focus)
+            await press_all(page, keys, gap_ms, lifts_last=lifts_last)
+            if await largest_gap_ms(page) <= GAP_MS:
                 yield page, before
+                return
+    pytest.skip("this machine is too busy to press keys 90 ms apart")
+
+
+async def focused(page: Page, focus: str) -> Any:
+    """Give something the focus; returns how it is then."""
+    await page.evaluate(f"() => {{ {FOCUSES.get(focus, focus)}; }}")
+    before = await page.evaluate(LOOK)
+    await page.evaluate("() => { log.events.length = 0; }")
+    return before
+
+
+@pytest.mark.parametrize("gap_ms", [5, 20, 50])
+async def test_a_scanner_that_takes_its_time_is_read(browser: Browser, gap_ms: int) -> None:
+    for _ in range(TRIES):
+        async with rig(browser) as page:
+            before = await focused(page, "selected")
+            await press_slowly(page, typed_on(US, CARD + "\n"), gap_ms)
+            if await largest_gap_ms(page) <= GAP_MS:
+                assert await page.evaluate("() => log.scans") == [CARD]
+                assert await page.evaluate(LOOK) == before
                 return
     pytest.skip("this machine is too busy to press keys 90 ms apart")
 
@@ -145,8 +157,6 @@ async def test_what_a_person_typed_before_a_scan_is_still_a_change_after_it(brow
         await page.keyboard.press("End")
         await page.keyboard.press("x")
         await page.wait_for_timeout(300)
-        # Within gaps of 119 ms, as here it matters only that it is a scan.
-        await page.evaluate("() => { wedge.settings = { ...settings, gap_ms: 119 }; }")
         await press_all(page, typed_on(US, CARD + "\n"), 1)
         await page.evaluate("() => document.activeElement.blur()")
         assert [one for one in await page.evaluate(HEARD) if one[0] == "change"] == [
@@ -171,8 +181,8 @@ async def test_a_focus_that_moves_in_mid_scan_gets_nothing(browser: Browser) -> 
 
 
 async def test_a_scan_that_breaks_off_is_told_and_leaves_nothing(browser: Browser) -> None:
-    async with scanned(browser, "caret", typed_on(US, CARD[:10]), 1, gap_ms_max=HAND_MS) as (page, before):
-        await page.wait_for_timeout(400)
+    async with scanned(browser, "caret", typed_on(US, CARD[:10]), 1) as (page, before):
+        await page.wait_for_timeout(1_100)
         assert await page.evaluate("() => [log.scans, log.broken]") == [[], ["cut"]]
         assert await page.evaluate(LOOK) == before
         assert await page.evaluate(HEARD) == []
@@ -191,10 +201,12 @@ async def test_an_end_key_that_sticks_does_nothing_more(browser: Browser) -> Non
 
 async def test_characters_that_no_key_pressed_do_not_land_in_mid_scan(browser: Browser) -> None:
     async with rig(browser) as page:
-        await page.locator("#field").focus()
-        before = await page.evaluate(LOOK)
-        keys = typed_on(US, CARD + "\n")
-        await press_all(page, keys[:8], 1)
-        await page.keyboard.insert_text("\u00e9")
-        await press_all(page, keys[8:], 1)
+        before = await focused(page, "caret")
+        # Windows brings a character by itself where Alt and digits were pressed.
+        await page.evaluate("""() => window.addEventListener("keydown", ({ key }) => {
+          if (key === "3") document.execCommand("insertText", false, "é");
+        })""")
+        await press_all(page, typed_on(US, CARD + "\n"), 1)
+        assert await page.evaluate("() => log.scans") == [CARD]
         assert await page.evaluate(LOOK) == before
+        assert await page.evaluate(HEARD) == []

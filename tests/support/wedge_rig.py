@@ -7,7 +7,7 @@ for the layouts of shops in English and French (xkb: us, fr, be).
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
@@ -129,30 +129,41 @@ async def play(page: Page, stream: Stream, **settings: Any) -> Any:
     return await page.evaluate("([settings, stream]) => play(settings, stream)", [settings, stream])
 
 
-async def press_all(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int, *, lifts_last: bool = True) -> float:
-    """Press real keys, so far apart; return the largest gap in ms that the page saw between two of them."""
+async def press_all(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int, *, lifts_last: bool = True) -> None:
+    """Press real keys that far apart by the keyboard's own time, in time however busy this machine is."""
+    sent = list(_sent(events, gap_ms))
     session = await page.context.new_cdp_session(page)
-    await page.evaluate("() => { log.times.length = 0; }")
-    for number, event in enumerate(events, 1):
-        told = _told(event)
-        await session.send("Input.dispatchKeyEvent", {"type": "keyDown" if "text" in told else "rawKeyDown", **told})
-        if number < len(events) or lifts_last:
-            await session.send("Input.dispatchKeyEvent", {**told, "type": "keyUp", "text": ""})
-        await page.wait_for_timeout(gap_ms)
+    pressed = (session.send("Input.dispatchKeyEvent", each) for each in (sent if lifts_last else sent[:-1]))
+    await asyncio.gather(*pressed)
     await session.detach()
+
+
+async def press_slowly(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int) -> None:
+    """Press real keys, and wait that long after each."""
+    session = await page.context.new_cdp_session(page)
+    for event in _sent(events, 0):
+        await session.send("Input.dispatchKeyEvent", {name: of for name, of in event.items() if name != "timestamp"})
+        if event["type"] == "keyUp":
+            await page.wait_for_timeout(gap_ms)
+    await session.detach()
+
+
+async def largest_gap_ms(page: Page) -> float:
+    """Return the longest that the page waited for a key, in ms."""
     return float(await page.evaluate("() => Math.max(...log.times.slice(1).map((time, n) => time - log.times[n]))"))
 
 
 async def scan_keys(page: Page, text: str, gap_ms: int = 10) -> None:
-    """Press real keys as a scanner does whose every key comes in time, however busy this machine is."""
-    session = await page.context.new_cdp_session(page)
+    """Press the keys of a text as a scanner set for US does at a till with a US keyboard."""
+    await press_all(page, typed_on(US, text), gap_ms)
+
+
+def _sent(events: Sequence[Mapping[str, Any]], gap_ms: int) -> Iterator[dict[str, Any]]:
     start_s = time.time()
-    sent = []
-    for number, event in enumerate(typed_on(US, text)):
+    for number, event in enumerate(events):
         told = _told(event) | {"timestamp": start_s + number * gap_ms / 1000}
-        sent += [{**told, "type": "keyDown" if "text" in told else "rawKeyDown"}, {**told, "type": "keyUp", "text": ""}]
-    await asyncio.gather(*(session.send("Input.dispatchKeyEvent", each) for each in sent))
-    await session.detach()
+        yield {**told, "type": "keyDown" if "text" in told else "rawKeyDown"}
+        yield {**told, "type": "keyUp", "text": ""}
 
 
 def _told(event: Mapping[str, Any]) -> dict[str, Any]:

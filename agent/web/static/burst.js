@@ -9,8 +9,9 @@ const DOUBLED_MS = 119;
 // So many keys at this pace are no hand's.
 const HAND_KEYS_MAX = 5;
 const HAND_MS = 25;
-// What is certainly a scanner's may come late, on a busy machine: nobody sees it wait.
-const GIVE_UP_MS = 300;
+// What is certainly a scanner's may come late: a busy browser once brought the end key 310 ms behind the rest. Nobody
+// sees it wait, and the next key in time ends it at once.
+const GIVE_UP_MS = 1000;
 const GRACE_MS = 10;
 // What follows a scan that broke off is the rest of it.
 const REST_MS = 500;
