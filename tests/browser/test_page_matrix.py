@@ -44,7 +44,7 @@ async def looked_at(page: Page) -> Mapping[str, Sequence[str]]:
         for theme in THEMES:
             await page.emulate_media(color_scheme=theme)
             await settle(page)
-            found[f"{language} {theme}"] = await page_rules.axe(page)
+            found[f"{language} {theme}"] = [*await page_rules.axe(page), *await page_rules.focus(page)]
         await page.emulate_media(color_scheme="light", forced_colors="active", contrast="more", reduced_motion="reduce")
         await settle(page)
         found[f"{language} in the colours of the system"] = await page_rules.axe(page)

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CLEAN = """
 <style>
   body { margin: 16px; font: 16px/1.4 sans-serif; color: #111; background: #fff }
+  :focus-visible { outline: 3px solid #0b4f9e }
   button { display: block; min-height: 48px; min-width: 48px; margin-block: 8px; color: #111; background: #eee }
   .go { min-height: 64px }
   @keyframes blink { to { opacity: 0.5 } }
@@ -63,12 +64,31 @@ async def test_a_page_without_a_fault_is_let_through(page: Page) -> None:
     await put(page)
     assert await page_rules.axe(page) == []
     assert await page_rules.layouts(page) == {}
+    assert await page_rules.focus(page) == []
 
 
 @pytest.mark.parametrize("complaint", FAULTS)
 async def test_each_rule_of_layout_finds_the_fault_it_is_there_for(page: Page, complaint: str) -> None:
     await put(page, FAULTS[complaint])
     found = await page_rules.layout(page)
+    assert any(complaint in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("complaint", "fault"),
+    [
+        ("does not take it", "<span role='button'>No key opens this</span>"),
+        ("is 0 px wide", "<button style='outline: none'>Bare</button>"),
+        ("a contrast of", "<style>:focus-visible { outline: 3px solid #eee }</style>"),
+        ("lies under", "<button>Low</button><div style='position: fixed; inset: 0; background: #fff'></div>"),
+        ("contrast: p “1,240”", "<style>.figure { color: #777 }</style>"),
+    ],
+)
+async def test_each_rule_of_focus_and_figures_finds_the_fault_it_is_there_for(
+    page: Page, complaint: str, fault: str
+) -> None:
+    await put(page, fault)
+    found = await page_rules.focus(page)
     assert any(complaint in one for one in found), found
 
 

@@ -19,6 +19,9 @@ PRIMARY_PX = 64
 GAP_PX = 8
 TARGETS = "button, a[href], input, select, textarea, summary, [role=button], [tabindex='0']"
 PRIMARIES = ".go, .primary"
+# The focus is a ring of 2 px that stands out from its ground; what is read from afar stands out more.
+RING_PX, RING_CONTRAST = 2, 3.0
+FIGURES, FIGURE_CONTRAST = "#view :is(.name, .figure), .amount", 7.0
 # Who, how many, and how true that is, unless somebody types a number above it.
 MAIN_CARD = "#entry[hidden] ~ #view :is(h1, .figure, .pending, .as-of)"
 
@@ -47,6 +50,7 @@ _RUN_AXE = """async (standards) => {
 }"""
 _HAS_AXE = "() => typeof axe === 'object'"
 _LAYOUT = Path(__file__).with_name("page_layout.js").read_text(encoding="utf-8").partition("\n\n")[2]
+_FOCUS = Path(__file__).with_name("page_focus.js").read_text(encoding="utf-8").partition("\n\n")[2]
 _LISTEN = """() => {
   window.announcements = [];
   for (const node of document.querySelectorAll("[role=status], [role=alert], [aria-live]")) {
@@ -64,10 +68,19 @@ _GIVE_WORDS = "() => { document.adoptedStyleSheets.pop(); }"
 
 
 async def axe(page: Page) -> Sequence[str]:
-    """Return what axe-core holds against the page as it stands, by the WCAG 2.2 AA rules."""
+    """Return what axe-core holds against the page as it stands, by the WCAG 2.2 AA rules.
+
+    It looks at the whole page at once: what a bar that stays in place hides now can be scrolled into sight.
+    """
     if not await page.evaluate(_HAS_AXE):
         await page.evaluate(_AXE)
+    window = page.viewport_size
+    height = await page.evaluate("() => document.documentElement.scrollHeight")
+    if window and height > window["height"]:
+        await page.set_viewport_size({"width": window["width"], "height": height})
     found: list[str] = await page.evaluate(_RUN_AXE, list(STANDARDS))
+    if window and height > window["height"]:
+        await page.set_viewport_size(window)
     return [f"axe {one}" for one in found]
 
 
@@ -93,6 +106,20 @@ async def layouts(page: Page, folds: Mapping[tuple[int, int], str] = FOLDS) -> M
         if said := await layout(page, fold):
             found[f"{size[0]}x{size[1]}"] = said
     await resize(page, LAPTOP)
+    return found
+
+
+async def focus(page: Page) -> Sequence[str]:
+    """Return what takes no focus, shows none, or lies covered with it, and which figure is too pale."""
+    await page.keyboard.press("Tab")
+    asked: dict[str, Any] = {
+        "targets": TARGETS,
+        "figures": FIGURES,
+        "ring": RING_PX,
+        "ringContrast": RING_CONTRAST,
+        "figureContrast": FIGURE_CONTRAST,
+    }
+    found: list[str] = await page.evaluate(_FOCUS, asked)
     return found
 
 

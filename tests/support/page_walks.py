@@ -17,11 +17,14 @@ from tests.support import shop
 from tests.support.clock import FakeClock
 from tests.support.page_rules import heard
 from tests.support.pages import Counter
+from tests.support.wedge_rig import scan_keys
 
 LONG_NAME = "Marie-Ève-Geneviève Beauchemin-Desrosiers de Saint-Hyacinthe"
 # More than a search answers.
 _NAMESAKES = 25
 _SPOKEN_CHARS_MAX = 120
+# So that a scan is over before the next one begins.
+_SCANS_APART_MS = 500
 
 OTHERS: Mapping[str, str] = {
     "a product": "5449000039231",
@@ -169,6 +172,19 @@ async def _credits(at: Counter) -> AsyncIterator[str]:
     yield "locked"
 
 
+async def _scanner(at: Counter) -> AsyncIterator[str]:
+    await at.page.keyboard.press("F10")
+    await at.page.locator("#scanner form").wait_for()
+    yield "a scanner to be measured"
+    for member in at.faces[:3]:
+        await scan_keys(at.page, f"{member.cards[0]}\n")
+        await at.page.wait_for_timeout(_SCANS_APART_MS)
+    yield "a scanner measured"
+    await at.page.locator("#scanner .go").click()
+    await at.page.locator("#scanner .note").wait_for()
+    yield "a scanner saved"
+
+
 async def _outbox(at: Counter) -> AsyncIterator[str]:
     sales = 6
     for number in range(1, sales + 1):
@@ -248,6 +264,7 @@ WALKS = (
     Walk("stale", _old, _aged(timedelta(minutes=40))),
     Walk("old", _old, _aged(timedelta(days=2))),
     Walk("credits", _credits),
+    Walk("scanner", _scanner),
     Walk("outbox", _outbox),
     Walk("line", _line, _still),
     Walk("silence", _silence),
