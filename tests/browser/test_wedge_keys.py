@@ -210,3 +210,10 @@ async def test_characters_that_no_key_pressed_do_not_land_in_mid_scan(browser: B
         assert await page.evaluate("() => log.scans") == [CARD]
         assert await page.evaluate(LOOK) == before
         assert await page.evaluate(HEARD) == []
+
+
+async def test_a_key_event_without_a_key_is_nobodys(browser: Browser) -> None:
+    async with rig(browser) as page:
+        await page.evaluate("openPanel('en')")
+        await page.evaluate("() => document.body.dispatchEvent(new Event('keydown', { bubbles: true }))")
+        assert await page.evaluate(KEYS_HEARD) == [""]

@@ -88,7 +88,7 @@ export class ScannerPanel {
     if (this.isOpen) return;
     this.#ears = new AbortController();
     const burst = new Burst(MEASURING);
-    const hear = (event) => (event.type === "keydown" || event.key === "Alt") && this.#hear(burst, event);
+    const hear = (event) => event.key && (event.type === "keydown" || event.key === "Alt") && this.#hear(burst, event);
     for (const type of ["keydown", "keyup"]) {
       window.addEventListener(type, hear, { capture: true, signal: this.#ears.signal });
     }

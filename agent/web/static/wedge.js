@@ -37,6 +37,8 @@ export class Wedge {
   }
 
   #pressed(event) {
+    // Browsers that fill a form in send events with no key.
+    if (!event.key) return;
     if (event.repeat && this.#down.has(event.code)) return stop(event);
     this.#down.delete(event.code);
     this.#do(this.#burst.feed(event), event);
@@ -121,7 +123,7 @@ function stop(event) {
 
 function type(node, text) {
   if (node === document.activeElement) return document.execCommand(TYPED, false, text);
-  node.setRangeText?.(text);
+  if (Number.isInteger(node.selectionStart)) node.setRangeText(text);
   return tell(node);
 }
 
