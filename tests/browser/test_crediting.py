@@ -153,6 +153,19 @@ async def test_an_unknown_card_keeps_points_by_its_own_id(browser: Browser, tmp_
         assert [act["state"] for act in await shift(at)] == ["kept_for_card"]
 
 
+async def test_a_customer_whom_another_scanned_is_not_taken_for_the_card_before(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with counter(browser, tmp_path) as at:
+        await scan(at, at.shop.unknown_card)
+        await expect(at.page.locator("#card")).to_have_attribute("data-look", "unknown_card")
+        await at.pos.post("/api/v1/scans", {"text": at.face("Marie").cards[0]})
+        await expect(at.page.locator(".name")).to_have_text("Marie")
+        await type_amount(at.page, "20")
+        await at.page.keyboard.press("Enter")
+        await expect(toast(at)).to_contain_text("20 points credited to Marie")
+
+
 async def test_a_card_that_turns_into_a_customer_keeps_its_amount(browser: Browser, tmp_path: Path) -> None:
     async with counter(browser, tmp_path) as at:
         await scan(at, at.shop.unknown_card)

@@ -71,20 +71,21 @@ export class Credit extends HTMLElement {
   }
 
   // Takes who is shown now (null: nobody that can be credited). `isSameScan`: nobody was scanned here since, so that a
-  // card that turns into a customer is still theirs; the till checks that the two belong together. Returns what it says
-  // of an amount that was typed for somebody else, or null.
+  // card that turns into a customer is still theirs, and so is an amount that was typed for it; the till checks that the
+  // two belong together. Returns what it says of an amount that was typed for somebody else, or null.
   update({ view, currency, isSameScan }) {
     const before = this.#typedFor;
     const id = this.#who?.id;
     this.#who = buyer(view);
     this.#currency = currency;
-    if (this.#who && isSameScan && before?.body.card_id && this.#who.body.customer_id) {
+    const isTyped = this.#field.value.trim() !== "";
+    if (isTyped && this.#who && isSameScan && before?.body.card_id && this.#who.body.customer_id) {
       this.#who.body = { ...before.body, ...this.#who.body };
       this.#typedFor = this.#who;
     }
     if (this.#who?.id !== id) this.#note = null;
     const isGone = view.kind === "nothing" || (this.#who && this.#who.id !== this.#typedFor?.id);
-    const isDropped = this.#field.value.trim() !== "" && this.#typedFor && isGone;
+    const isDropped = isTyped && this.#typedFor && isGone;
     if (isDropped) this.#drop(view.kind === "nothing" ? null : this.#typedFor.name());
     if (this.#who) this.#typedFor = this.#who;
     this.render();
