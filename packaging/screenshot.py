@@ -139,6 +139,11 @@ async def pictures(camera: Camera, shop: OpenShop) -> None:
         await camera.take(page, "phone")
 
 
+def say(what: str) -> None:
+    """Tell what takes time."""
+    sys.stderr.write(f"{what} …\n")
+
+
 async def take(folder: Path) -> None:
     """Open the shop, and take the pictures.
 
@@ -149,7 +154,7 @@ async def take(folder: Path) -> None:
     clock = SystemClock()
     with tempfile.TemporaryDirectory(prefix="loyalty-pictures-") as state:
         async with open_shop(ShopFiles(Path(state)), free_ports(), clock) as shop, async_playwright() as playwright:
-            await shop.start(lambda what: print(what, file=sys.stderr))
+            await shop.start(say)
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
             await pictures(Camera(shop, browser, folder), shop)
             await browser.close()
