@@ -45,7 +45,7 @@ _HEAR = """() => {
 
 
 # A scanner may press its end key twice within this; a hand is slower.
-_END_MS = 120
+_END_MS = 250
 
 
 async def scan(at: Counter, text: str) -> None:

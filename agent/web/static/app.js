@@ -25,8 +25,6 @@ const CUSTOMER_SHOWN_MS = 60_000;
 const AGE_EVERY_MS = 15_000;
 // A till that stops while the page opens is back within seconds.
 const WORDS_AGAIN_MS = 1_000;
-// Until the till says how its scanner types.
-const SCANNER = { gap_ms: 90, prefix: "", suffix: "", end: "any", chars_min: 6 };
 const NOTHING = { kind: "nothing" };
 const LOCKED = { locked: true, view: NOTHING, act: null };
 
@@ -42,11 +40,7 @@ class Page {
   #hasChosenLanguage = false;
   #till = new Till({ onState: (state) => this.#take(state), onLink: (link) => this.#linked(link) });
   #asking = new Asking(this.#till, () => this.#credit.render());
-  #wedge = new Wedge({
-    onScan: (text) => this.#scanned(text),
-    onBroken: (why) => this.#broken(why),
-    settings: SCANNER,
-  });
+  #wedge = null;
   #entry = part("entry");
   #credit = part("credit");
   #shift = part("shift");
@@ -67,10 +61,9 @@ class Page {
       el("button", { type: "button", lang: language, onclick: () => this.#choose(language) }, language.toUpperCase());
     part("languages").append(...languages().map(button));
     document.addEventListener("keydown", (event) => {
-      const isFree = event.key === "Enter" && !event.repeat && document.activeElement === document.body;
-      if (isFree && this.#isUsable) this.#credit.credit();
+      const isFree = [document.body, part("card")].includes(document.activeElement);
+      if (isFree && event.key === "Enter" && !event.repeat && this.#isUsable) this.#credit.credit();
     });
-    this.#wedge.attach(document);
     tuneIn();
     setInterval(() => this.render(), AGE_EVERY_MS);
     this.render();
@@ -78,16 +71,16 @@ class Page {
   }
 
   #functions() {
-    const act = (key, iconName, word, run) => ({ key, iconName, word, run: () => (this.#isUsable ? run() : null) });
+    const act = (key, word, run) => ({ key, word, run: () => (this.#isUsable ? run() : null) });
     return [
-      act("F2", "search", "act.search", () => this.#openEntry()),
-      act("F4", null, null, () => this.#credit.focus()),
-      act("F6", null, null, () => this.#undo.undo()),
-      act("F8", "sending", "act.outbox", () => this.#toggle("outbox")),
-      { key: "F9", iconName: "lock", word: "act.lock", run: () => (this.#isLocked ? this.#unlock() : this.#lock()) },
-      act("F10", "scan", "act.scanner", () => this.#toggle("scanner")),
-      act("Escape", "refused", "act.close", () => this.#close()),
-      { iconName: "screen", word: "act.display", address: "/customer" },
+      act("F2", "act.search", () => this.#openEntry()),
+      act("F4", null, () => this.#credit.focus()),
+      act("F6", null, () => this.#undo.undo()),
+      act("F8", "act.outbox", () => this.#toggle("outbox")),
+      { key: "F9", word: "act.lock", run: () => (this.#isLocked ? this.#unlock() : this.#lock()) },
+      act("F10", "act.scanner", () => this.#toggle("scanner")),
+      act("Escape", "act.close", () => this.#close()),
+      { word: "act.display", address: "/customer" },
     ];
   }
 
@@ -111,6 +104,7 @@ class Page {
     this.#state = state;
     if (!this.#hasChosenLanguage) speak(state.language);
     tuneOff(!state.sounds);
+    this.#wedge ??= this.#listen(state.scanner);
     this.#wedge.settings = state.scanner;
     const isOther = identity(state.view) !== identity(view);
     if (isOther) this.#finding.search = null;
@@ -176,6 +170,13 @@ class Page {
     if (link !== "live") sound("lost");
     warn({ silent: say("agent.silent"), ended: say("ended.title") }[link] ?? null);
     this.render();
+  }
+
+  #listen(settings) {
+    const onScan = (text) => this.#scanned(text);
+    const wedge = new Wedge({ onScan, onBroken: (why) => this.#broken(why), settings });
+    wedge.attach(document);
+    return wedge;
   }
 
   // What a scanner read, wherever the focus is.
@@ -314,6 +315,10 @@ class Page {
     this.#shift.hidden = this.#panels.opened === "outbox";
     part("view").hidden = this.#panels.opened === "scanner";
     for (const each of [this.#entry, this.#credit, this.#shift, this.#panels, this.#undo, this.#keys]) each.render();
+    // What is longer than the card scrolls within it, by the keyboard too.
+    const card = part("card");
+    if (card.scrollHeight > card.clientHeight) card.tabIndex = 0;
+    else card.removeAttribute("tabindex");
   }
 
   // Returns what the main card shows, and the name of its look.

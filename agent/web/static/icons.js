@@ -20,7 +20,6 @@ const PATHS = {
   product: "M4 5v14 M7 5v14 M10 5v14 M12.5 5v14 M16 5v14 M18 5v14 M20.5 5v14",
   refused: "M6 6l12 12 M18 6 6 18",
   scan: "M4 8V5h3 M17 5h3v3 M20 16v3h-3 M7 19H4v-3 M7.5 9v6 M11 9v6 M13.5 9v6 M16.5 9v6",
-  screen: "M3 5h18v11H3z M8.5 20h7 M12 16v4",
   say: "M4 5h16v11h-8l-5 4v-4H4z",
   search: "M10.5 4a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13z M15.5 15.5 20.5 20.5",
   sending: "M4 11a8 8 0 0 1 14-4l2 2 M20 4v5h-5 M20 13a8 8 0 0 1-14 4l-2-2 M4 20v-5h5",

@@ -1,11 +1,10 @@
 // The function keys, each visible as a button. No chords: an act is one key, and what has a key has a button.
 
 import { el, put } from "./el.js";
-import { icon } from "./icons.js";
 import { knows, say } from "./words.js";
 
 export class Keys extends HTMLElement {
-  // The acts, set by the page: {key, word, iconName, run}; one without a word has its key shown where its part is, one
+  // The acts, set by the page: {key, word, run}; one without a word has its key shown where its part is, one
   // with an address is a link.
   acts = [];
 
@@ -24,8 +23,8 @@ export class Keys extends HTMLElement {
   }
 }
 
-function button({ key, word, iconName, run, address }) {
-  const kids = [icon(iconName), el("span", {}, say(word)), key && el("kbd", {}, keyName(key))];
+function button({ key, word, run, address }) {
+  const kids = [el("span", {}, say(word)), key && el("kbd", {}, keyName(key))];
   if (address) return el("a", { class: "key", href: address, target: address.slice(1), rel: "noopener" }, kids);
   return el("button", { type: "button", class: "key", onclick: run }, kids);
 }
