@@ -34,11 +34,6 @@ export class Burst {
     this.settings = settings;
   }
 
-  // Whether there are keys that nobody has seen yet.
-  get isHolding() {
-    return this.#keys.some(({ held }) => held);
-  }
-
   // After how many ms without a key to call `idle`, or null.
   get wait() {
     if (!this.#isOpen) return null;
@@ -100,7 +95,7 @@ export class Burst {
   // Whether the key is held. After a dead key a person's letter has to pass.
   #push(meant, time) {
     const before = this.#keys.at(-1);
-    const follows = before && (!before.isDead || this.isHolding);
+    const follows = before && (!before.isDead || this.#keys.some((key) => key.held));
     const held = !meant.isBlind && Boolean(follows || meant.read < " ");
     if (this.#keys.length <= CHARS_MAX) this.#keys.push({ ...meant, held, gap: time - this.#last });
     this.#last = time;

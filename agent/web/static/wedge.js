@@ -13,7 +13,6 @@ export class Wedge {
   #owed = null;
   #isWaiting = false;
   #isHeard = false;
-  #isWriting = false;
   // Swallowed keys that are still held down.
   #down = new Set();
 
@@ -32,7 +31,6 @@ export class Wedge {
     const hear = (type, act) => document.defaultView.addEventListener(type, act, { capture: true });
     hear("keydown", (event) => this.#pressed(event));
     hear("keyup", (event) => this.#lifted(event));
-    hear("beforeinput", (event) => this.#landing(event));
     hear("input", (event) => this.#landed(event));
   }
 
@@ -83,15 +81,8 @@ export class Wedge {
     this.#before = this.#owed = null;
     this.#isWaiting = false;
     if (!node?.isConnected) return;
-    this.#isWriting = true;
-    if (node.value !== value && node === document.activeElement) {
-      // As a person would, so that undo and the `change` of the field stay true.
-      node.select?.();
-      document.execCommand(value ? TYPED : "delete", false, value);
-    }
     if (node.value !== value) node.value = value;
     if (Number.isInteger(start)) node.setSelectionRange(start, end, direction);
-    this.#isWriting = false;
     if (this.#isHeard) tell(node);
   }
 
@@ -104,14 +95,9 @@ export class Wedge {
     this.#isHeard = true;
   }
 
-  // Windows lets characters come that no key pressed, after Alt and digits.
-  #landing(event) {
-    if (this.#burst.isHolding && event.inputType === TYPED) stop(event);
-  }
-
   #landed(event) {
     if (this.#isWaiting && event.inputType === TYPED) this.#owed = event.target;
-    if (this.#isWriting || this.#owed === event.target) event.stopPropagation();
+    if (this.#owed === event.target) event.stopPropagation();
     else this.#isHeard = true;
   }
 }
