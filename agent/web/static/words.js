@@ -16,7 +16,8 @@ export async function loadWords(part) {
   const load = async (code) => {
     const answer = await fetch(`/texts/${part ? `${code}-${part}` : code}.json`);
     if (!answer.ok) throw new Error(code);
-    catalogues[code] = { ...catalogues[code], ...(await answer.json()) };
+    const words = await answer.json();
+    catalogues[code] = { ...catalogues[code], ...words };
   };
   try {
     await Promise.all(Object.keys(LOCALES).map(load));
