@@ -109,6 +109,26 @@ async def test_a_credit_does_not_wait_for_the_word_on_its_points(browser: Browse
         await expect(toast(at)).to_contain_text("8 points credited to Marie")
 
 
+async def test_a_slip_of_the_fingers_is_asked_about_once(browser: Browser, tmp_path: Path) -> None:
+    """A digit left in the field once turned $8.20 into $912,758.20, and one key credited it."""
+    async with counter(browser, tmp_path) as at:
+        await show(at, "Marie")
+        await type_amount(at.page, "1000")
+        await at.page.keyboard.press("Enter")
+        note = at.page.locator("#credit .note")
+        await expect(note).to_have_text("$1,000.00 is a large amount. Confirm once more to credit it.")
+        await at.page.keyboard.press("5")
+        await expect(note).to_have_count(0)
+        await at.page.keyboard.press("Enter")
+        await expect(note).to_contain_text("$10,005.00 is a large amount")
+        assert await shift(at) == []
+        await at.page.keyboard.press("Enter")
+        await expect(toast(at)).to_contain_text("10,005 points credited to Marie")
+        await type_amount(at.page, "999,99")
+        await at.page.keyboard.press("Enter")
+        await expect(toast(at)).to_contain_text("999 points credited to Marie")
+
+
 async def test_an_amount_typed_before_the_scan_waits_for_the_card(browser: Browser, tmp_path: Path) -> None:
     async with counter(browser, tmp_path) as at:
         await type_amount(at.page, "9.00")

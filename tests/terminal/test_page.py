@@ -31,6 +31,7 @@ FAMILIES = (
     "card.asked.",
     "caution.",
     "credit.empty",
+    "credit.large",
     "credit.negative",
     "credit.nobody",
     "credit.too_large",

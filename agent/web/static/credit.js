@@ -12,6 +12,8 @@ import { tell, warn } from "./voice.js";
 import { minorDigits, money, say, sayCode, sayCount } from "./words.js";
 
 const QUOTE_AFTER_MS = 80;
+// From here on an amount is more likely a slip of the fingers than a sale, so one more key is asked for.
+const LARGE_MINOR = 100_000;
 const FIELD_CHARS_MAX = 32;
 
 // Returns who a sale is credited to while this view is shown, or null: an id, a name, and how a sale names them.
@@ -45,6 +47,8 @@ export class Credit extends HTMLElement {
   #quote = null;
   #quoteOf = null;
   #quoteTimer = null;
+  // The large amount that was asked about, as it stood in the field.
+  #askedAbout = null;
 
   // Set by the page: the way to the till, and the sales that are on it.
   till = null;
@@ -59,6 +63,7 @@ export class Credit extends HTMLElement {
     });
     this.#field.addEventListener("input", () => {
       this.#typedFor = this.#who;
+      this.#askedAbout = null;
       this.note(null);
     });
     // A key that is held down credits once.
@@ -83,7 +88,7 @@ export class Credit extends HTMLElement {
       this.#who.body = { ...before.body, ...this.#who.body };
       this.#typedFor = this.#who;
     }
-    if (this.#who?.id !== id) this.#note = null;
+    if (this.#who?.id !== id) this.#note = this.#askedAbout = null;
     const isGone = view.kind === "nothing" || (this.#who && this.#who.id !== this.#typedFor?.id);
     const isDropped = isTyped && this.#typedFor && isGone;
     if (isDropped) this.#drop(view.kind === "nothing" ? null : this.#typedFor.name());
@@ -94,7 +99,7 @@ export class Credit extends HTMLElement {
 
   clear() {
     this.#field.value = "";
-    this.#typedFor = this.#quote = this.#quoteOf = null;
+    this.#typedFor = this.#quote = this.#quoteOf = this.#askedAbout = null;
     this.note(null);
   }
 
@@ -127,9 +132,13 @@ export class Credit extends HTMLElement {
   async credit() {
     const who = this.#who;
     const { minor, remark } = this.#read();
-    if (remark || !who) return this.#say(remark ?? "nobody");
+    if (remark || !who) return this.#remark(remark ?? "nobody");
     const text = this.#field.value;
     const currency = this.#currency;
+    if (minor >= LARGE_MINOR && this.#askedAbout !== text) {
+      this.#askedAbout = text;
+      return this.#remark("large", money(minor, currency));
+    }
     this.clear();
     this.focus();
     try {
@@ -160,9 +169,9 @@ export class Credit extends HTMLElement {
     else if (this.#quote?.capped && this.#quoteOf === this.#key() && this.#who) yield say("credit.capped");
   }
 
-  #say(remark) {
+  #remark(remark, amount) {
     const example = money(123456, this.#currency ?? "CAD");
-    this.note(say(`credit.${remark}`, { example, key: "F2" }));
+    this.note(say(`credit.${remark}`, { amount, example, key: "F2" }));
     sound("refused");
     warn(this.#note);
     this.focus();

@@ -21,9 +21,11 @@ const RAMP_S = 0.008;
 let context = null;
 let isOff = false;
 
-// Makes ready at the first touch of the page, as browsers ask, so that the first sound is not late.
+// Makes ready after the first touch of the page, as browsers ask, so that the first sound is not late. Not within the
+// touch: it may be the first key of a scan, and making ready takes a tenth of a second on a slow machine.
 export function tuneIn() {
-  for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, () => ready(), { once: true, capture: true });
+  const prepare = () => requestIdleCallback(ready);
+  for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, prepare, { once: true, capture: true });
 }
 
 // Turns the sounds of this till off or on.
