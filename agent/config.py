@@ -101,6 +101,12 @@ class Storage(Section):
     key_file: Path | None = Field(
         default=None, description="file with the database key, made on first start; unset: keys/database.key in `state`"
     )
+    keep_acked_days: int = Field(
+        default=14,
+        ge=1,
+        le=3650,
+        description="days that events are kept once the hub has them; longer than the hub's backups are apart",
+    )
 
 
 class Cards(Section):

@@ -11,7 +11,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent import keys
 from agent.config import Settings
@@ -113,6 +113,8 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         pusher = Pusher(store.journal, hub, line, terminal, clock)
         puller = Puller(store.cache, hub, line, screen.touched, clock)
         scanner = _Scanner(settings, decoder, counter, clock)
+        keep = timedelta(days=settings.storage.keep_acked_days)
+        hub_now = _hub_word(line, clock).now
         async with asyncio.TaskGroup() as group:
             running_tasks = [
                 group.create_task(screen.run()),
@@ -121,6 +123,9 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
                 group.create_task(supervise("upload", pusher.run, clock=clock, board=board)),
                 group.create_task(supervise("download", puller.run, clock=clock, board=board)),
                 group.create_task(supervise("scanner", scanner.run, clock=clock, board=board)),
+                group.create_task(
+                    supervise("prune", lambda: store.pruner.run(keep, hub_now, clock), clock=clock, board=board)
+                ),
             ]
             yield Till(at, store, counter, screen, line, board)
             for task in running_tasks:

@@ -20,6 +20,7 @@ from agent.store.holders import Holders
 from agent.store.journal import EventJournal
 from agent.store.live import ATTACHED, LiveCache
 from agent.store.outbox import Outbox
+from agent.store.pruning import Pruner
 from agent.store.wedge import ScannerSettings
 from sync.runtime.clock import Clock
 from sync.runtime.database import open_reader, open_writer
@@ -42,6 +43,7 @@ class Store:
     outbox: Outbox
     acts: ActHistory
     scanner: ScannerSettings
+    pruner: Pruner
 
 
 @asynccontextmanager
@@ -86,4 +88,5 @@ async def open_store(
             Outbox(near, reader),
             ActHistory(near, reader, writer, clock),
             ScannerSettings(near, writer),
+            Pruner(writer, lambda: live.coverage),
         )

@@ -20,7 +20,7 @@ ACTS_ROWS_MAX = 200
 _COLUMNS = """
 SELECT j.position, j.recorded_at, j.points, lower(hex(j.subject)), s.sale_id,
   s.result ->> '$.customer_id', s.result ->> '$.state',
-  j.event ->> '$.data.net_minor', j.event ->> '$.data.currency',
+  {net_minor}, {currency},
   EXISTS (SELECT 1 FROM main.reversals r WHERE r.sale_id = s.sale_id),
   (SELECT a.state FROM main.set_aside a WHERE a.position = j.position AND a.state <> 'final'),
   (SELECT one.value ->> '$.hint' FROM cache.identifiers i JOIN cache.customers c ON c.number = i.customer,
@@ -28,12 +28,20 @@ SELECT j.position, j.recorded_at, j.points, lower(hex(j.subject)), s.sale_id,
     WHERE i.id = j.subject AND one.value ->> '$.id' = lower(hex(j.subject)) LIMIT 1),
   p.scheme, p.value
 """
-_OF_SALE = f"""{_COLUMNS}
+_COLUMNS_OF_EVENT = _COLUMNS.format(
+    net_minor="j.event ->> '$.data.net_minor'", currency="j.event ->> '$.data.currency'"
+)
+_OF_SALE = f"""{_COLUMNS_OF_EVENT}
 FROM main.sales s JOIN main.journal j ON j.position = s.position LEFT JOIN main.presented p ON p.id = j.subject
 WHERE s.sale_id = ?
 """
+# A sale whose event was pruned; too old for any shift.
+_OF_BYGONE_SALE = f"""{_COLUMNS.format(net_minor="j.net_minor", currency="j.currency")}
+FROM main.sales s JOIN main.bygone j ON j.position = s.position LEFT JOIN main.presented p ON p.id = j.subject
+WHERE s.sale_id = ?
+"""
 # A reversal names its sale too, but stands at another position.
-_NEWEST = f"""{_COLUMNS}
+_NEWEST = f"""{_COLUMNS_OF_EVENT}
 FROM main.journal j
 CROSS JOIN main.sales s ON s.sale_id = j.event ->> '$.data.sale_id' AND s.position = j.position
 LEFT JOIN main.presented p ON p.id = j.subject
@@ -70,7 +78,7 @@ class ActHistory:
 
     def of_sale(self, sale_id: str) -> KeptAct | None:
         """Return a sale of this till as an act, or None where this till recorded none of that id."""
-        rows = self._near.glance(_OF_SALE, (sale_id,))
+        rows = self._near.glance(_OF_SALE, (sale_id,)) or self._near.glance(_OF_BYGONE_SALE, (sale_id,))
         return _kept(rows[0]) if rows else None
 
     async def newest(self, limit: int) -> KeptActs:

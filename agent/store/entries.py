@@ -118,7 +118,8 @@ def record_sale(connection: Connection, terminal: Terminal, stamp: Stamp, entry:
         Exception: whatever `entry.decide` raised; nothing was written.
     """
     known = connection.execute(
-        "SELECT s.fingerprint, s.result, j.subject FROM sales s JOIN journal j ON j.position = s.position"
+        "SELECT s.fingerprint, s.result, coalesce(j.subject, b.subject) FROM sales s"
+        " LEFT JOIN journal j ON j.position = s.position LEFT JOIN bygone b ON b.position = s.position"
         " WHERE s.sale_id = ?",
         (entry.sale_id,),
     ).fetchone()
@@ -147,7 +148,8 @@ def record_reversal(connection: Connection, terminal: Terminal, stamp: Stamp, en
         ReversalIdReused: the id stands for another reversal.
     """
     known = connection.execute(
-        "SELECT r.fingerprint, r.result, j.subject FROM reversals r JOIN journal j ON j.position = r.position"
+        "SELECT r.fingerprint, r.result, coalesce(j.subject, b.subject) FROM reversals r"
+        " LEFT JOIN journal j ON j.position = r.position LEFT JOIN bygone b ON b.position = r.position"
         " WHERE r.reversal_id = ?",
         (entry.reversal_id,),
     ).fetchone()
@@ -287,8 +289,10 @@ def _next_place(connection: Connection, inc: str, now_ms: int) -> tuple[int, int
 def _sale_here(connection: Connection, sale_id: str) -> SaleHere | None:
     """Return a sale of this till. One that the hub refused, holds or never got counts for nothing here."""
     row = connection.execute(
-        "SELECT j.subject, j.points, s.taken_back, a.state IN ('rejected', 'parked', 'withheld')"
-        " FROM sales s JOIN journal j ON j.position = s.position LEFT JOIN set_aside a ON a.position = s.position"
+        "SELECT coalesce(j.subject, b.subject), coalesce(j.points, b.points), s.taken_back,"
+        " a.state IN ('rejected', 'parked', 'withheld') FROM sales s"
+        " LEFT JOIN journal j ON j.position = s.position LEFT JOIN bygone b ON b.position = s.position"
+        " LEFT JOIN set_aside a ON a.position = s.position"
         " WHERE s.sale_id = ?",
         (sale_id,),
     ).fetchone()

@@ -1,13 +1,14 @@
 """The journal: what this terminal committed, and how far the hub has it. Implements `sync.pump.ports.Journal`.
 
-Rows are written once and never changed or deleted here; how far the hub has them is one number per incarnation. So
+Rows are written once and never changed; `agent.store.pruning` deletes them long after the hub has them. How far the
+hub has them is one number per incarnation. So
 settling 500 events that were applied writes one row, and 20,000 settled events cost the next batch nothing. Only a
 verdict settles an event; only a hub that says it holds less than we believed brings events back to the outbox.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 
 from agent.store.entries import (
     Recorded,
@@ -20,6 +21,7 @@ from agent.store.entries import (
     record_sale,
 )
 from agent.store.files import milliseconds, moment
+from agent.store.pruning import forget_marks, pruned_between, pruned_marker
 from agent.store.settling import conclude, rewind, settle, sweep, withhold
 from sync.contract.identifiers import Identifier, Scheme
 from sync.contract.program import Program
@@ -36,8 +38,7 @@ from sync.runtime.clock import Clock
 from sync.runtime.database import Reader, Writer
 from sync.runtime.sqlite_file import Connection
 
-# A hub restored from a backup must be able to ask for events again; longer than backups are apart.
-ACKED_NAMED_FOR = timedelta(days=14)
+_log = logging.getLogger(__name__)
 
 
 class EventJournal:
@@ -101,26 +102,40 @@ class EventJournal:
     async def incarnations(self) -> Sequence[IncarnationLength]:
         """Return the incarnations that the hub may be without events of, the oldest first.
 
-        Those acked whole stay named for 14 days: after that no hub is restored to a backup so old.
+        Those acked whole stay named while their events are kept here, for a hub that comes back from a backup.
         """
-        since = milliseconds(self._clock.now() - ACKED_NAMED_FOR)
 
         def read(connection: Connection) -> Sequence[IncarnationLength]:
             rows = connection.execute(
-                "SELECT inc, length FROM streams WHERE acked_at IS NULL OR acked_at >= ? ORDER BY number DESC LIMIT ?",
-                (since, INCARNATIONS_PER_HELLO_MAX),
+                "SELECT inc, length FROM streams s WHERE acked_at IS NULL OR length >"
+                " (SELECT pruned_through FROM incarnations i WHERE i.number = s.number) ORDER BY number DESC LIMIT ?",
+                (INCARNATIONS_PER_HELLO_MAX,),
             ).fetchall()
             return [IncarnationLength(inc=inc, length=length) for inc, length in reversed(rows)]
 
         return await self._reader.read(read)
 
     async def rewind(self, applied: Sequence[AppliedThrough]) -> None:
-        """Take the hub's word that it holds each incarnation no further than this; never raises anything."""
-        await self._writer.write(lambda connection: rewind(connection, applied))
+        """Take the hub's word that it holds each incarnation no further than this; never raises anything.
+
+        What is asked for and not kept any more goes out as markers, and the log says how many events that are.
+        """
+
+        def write(connection: Connection) -> dict[str, int]:
+            lowered = rewind(connection, applied)
+            for held in lowered:
+                forget_marks(connection, held.inc, held.through)
+            return {held.inc: pruned_between(connection, held.inc, held.through) for held in lowered}
+
+        for inc, lost in (await self._writer.write(write)).items():
+            if lost:
+                _log.error("the hub asks for events that are not kept any more: inc=%s events=%d", inc, lost)
 
     async def next_batch(self, max_events: int, max_bytes: int) -> Batch | None:
         """Return the oldest events without a verdict, of one incarnation; at least one, or None."""
-        return await self._reader.read(lambda connection: _next_batch(connection, max_events, max_bytes))
+        return await self._reader.read(
+            lambda connection: _next_batch(connection, self._terminal, max_events, max_bytes)
+        )
 
     async def settle(self, inc: str, answer: UploadAnswer) -> None:
         """Write the verdicts down. Only an unbroken run of them from the first unsettled event on counts."""
@@ -204,7 +219,14 @@ def read_waiting(connection: Connection) -> Waiting:
     return Waiting(row[0], moment(oldest[0]) if oldest else None)
 
 
-def _next_batch(connection: Connection, max_events: int, max_bytes: int) -> Batch | None:
+# Every place of the journal in order, as the text that stands there; null where it was pruned.
+_PLACES = (
+    "SELECT event, recorded_at FROM (SELECT position, recorded_at, event FROM journal"
+    " UNION ALL SELECT position, recorded_at, NULL FROM bygone)"
+)
+
+
+def _next_batch(connection: Connection, terminal: Terminal, max_events: int, max_bytes: int) -> Batch | None:
     row = connection.execute(
         "SELECT inc, first_position, acked_through, length FROM streams"
         " WHERE acked_at IS NULL AND acked_through < length ORDER BY number LIMIT 1"
@@ -212,15 +234,18 @@ def _next_batch(connection: Connection, max_events: int, max_bytes: int) -> Batc
     if row is None:
         return None
     inc, first_position, acked_through, length = row
-    start = first_position + acked_through
+    seq = acked_through + 1
     events: list[str] = []
     size_bytes = 0
-    for (event,) in connection.execute(
-        "SELECT event FROM journal WHERE position >= ? AND position < ? ORDER BY position LIMIT ?",
-        (start, first_position + length, max_events),
+    for event, recorded_at in connection.execute(
+        f"{_PLACES} WHERE position >= ?1 AND position < ?2 ORDER BY position LIMIT ?3",
+        (first_position + acked_through, first_position + length, max_events),
     ):
+        if event is None:
+            event = pruned_marker(terminal.terminal_id, terminal.store_id, inc, seq, moment(recorded_at))  # noqa: PLW2901
         size_bytes += len(event.encode()) + 1
         if events and size_bytes > max_bytes:
             break
         events.append(event)
+        seq += 1
     return Batch(inc, acked_through + 1, tuple(events))

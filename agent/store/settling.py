@@ -68,9 +68,11 @@ def _set_aside(connection: Connection, place: _Place, state: str, reason: str, n
         "DELETE FROM pending WHERE subject = (SELECT subject FROM journal WHERE position = ?) AND inc = ? AND seq = ?",
         place,
     )
+    # A pruned event is not in the journal any more: the verdict is on the marker that went in its place.
     connection.execute(
-        "INSERT INTO set_aside (position, state, reason, since) VALUES (?, ?, ?, ?) ON CONFLICT (position) DO NOTHING",
-        (place.position, state, reason, now_ms),
+        "INSERT INTO set_aside (position, state, reason, since)"
+        " SELECT position, ?, ?, ? FROM journal WHERE position = ? ON CONFLICT (position) DO NOTHING",
+        (state, reason, now_ms, place.position),
     )
 
 
@@ -99,24 +101,27 @@ def _conclude_one(connection: Connection, inc: str, verdict: Verdict, now_ms: in
     # Where the answer to the upload is still on its way, it will say "parked".
     connection.execute(
         "INSERT INTO set_aside (position, state, reason, since)"
-        " SELECT ?, 'final', ?, ? FROM incarnations WHERE inc = ? AND acked_through < ?"
+        " SELECT position, 'final', ?, ? FROM journal WHERE position = ?"
+        " AND EXISTS (SELECT 1 FROM incarnations WHERE inc = ? AND acked_through < ?)"
         " ON CONFLICT (position) DO NOTHING",
-        (place.position, verdict.outcome, now_ms, inc, verdict.seq),
+        (verdict.outcome, now_ms, place.position, inc, verdict.seq),
     )
 
 
-def rewind(connection: Connection, applied: Sequence[AppliedThrough]) -> None:
-    """Put what the hub says it lacks back into the outbox and the pending sum. Its word never raises anything."""
-    for held in applied:
-        _rewind_one(connection, held)
+def rewind(connection: Connection, applied: Sequence[AppliedThrough]) -> Sequence[AppliedThrough]:
+    """Put what the hub says it lacks back into the outbox and the pending sum, and return what was lowered.
+
+    Its word never raises anything.
+    """
+    return [held for held in applied if _rewind_one(connection, held)]
 
 
-def _rewind_one(connection: Connection, held: AppliedThrough) -> None:
+def _rewind_one(connection: Connection, held: AppliedThrough) -> bool:
     row = connection.execute(
         "SELECT first_position, acked_through FROM incarnations WHERE inc = ?", (held.inc,)
     ).fetchone()
     if row is None or held.through >= row[1]:
-        return
+        return False
     first_position, acked_through = row
     due = (first_position + held.through, first_position + acked_through)
     _ack(connection, held.inc, held.through, 0)
@@ -128,6 +133,7 @@ def _rewind_one(connection: Connection, held: AppliedThrough) -> None:
         " AND position NOT IN (SELECT position FROM set_aside) ON CONFLICT DO NOTHING",
         (held.inc, first_position, *due),
     )
+    return True
 
 
 def sweep(connection: Connection, coverage: Mapping[str, int]) -> None:

@@ -234,17 +234,20 @@ async def test_a_till_of_the_version_before_lists_its_sales_too(tmp_path: Path) 
         await shop.credit(store, "s-1", 500)
         await shop.take_back(store, "r-1", "s-1")
         await shop.credit(store, "s-2", 500)
-        await store.acts._writer.outside_transaction(_undo_the_second_migration)
+        await store.acts._writer.outside_transaction(_undo_later_migrations)
     async with shop.open_till(tmp_path, inc="00000000000000b2") as store:
         assert await _states(store) == {"s-1": (ActState.TAKEN_BACK, None), "s-2": (ActState.KEPT_FOR_CARD, None)}
         assert store.scanner.read() == Scanner()
 
 
-def _undo_the_second_migration(connection: Connection) -> None:
+def _undo_later_migrations(connection: Connection) -> None:
     for statement in (
         "DROP TABLE shift",
         "DROP TABLE scanner",
         "DROP INDEX reversals_by_sale",
+        "DROP TABLE ack_marks",
+        "DROP TABLE bygone",
+        "ALTER TABLE incarnations DROP COLUMN pruned_through",
         "PRAGMA user_version = 1",
     ):
         connection.execute(statement)

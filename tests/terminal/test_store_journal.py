@@ -318,17 +318,6 @@ async def test_a_start_without_a_sale_leaves_no_trace(tmp_path: Path) -> None:
         assert (await store.journal.waiting()).oldest_recorded_at is None
 
 
-async def test_a_drained_incarnation_is_named_in_hello_for_two_weeks(tmp_path: Path, clock: FakeClock) -> None:
-    async with shop.open_till(tmp_path, clock) as store:
-        await shop.credit(store)
-        await shop.settle_all(store)
-    async with shop.open_till(tmp_path, clock, SECOND_INC) as store:
-        await shop.credit(store, "s-2")
-        assert [one.inc for one in await store.journal.incarnations()] == [shop.INC, SECOND_INC]
-        clock.set_wall(clock.now() + timedelta(days=15))
-        assert [one.inc for one in await store.journal.incarnations()] == [SECOND_INC]
-
-
 async def test_waiting_says_how_many_and_since_when(store: Store, clock: FakeClock) -> None:
     await shop.credit(store, "s-1")
     clock.set_wall(shop.MORNING + timedelta(minutes=5))
