@@ -21,7 +21,7 @@ const ask = async (path, body) => (await fetch(path, {{ method: "POST", body: JS
 let typed = "";
 let shown = 0;
 addEventListener("keydown", async ({{ key }}) => {{
-  if (key !== "Enter") return void (typed += key);
+  if (key !== "Enter") return void (key.length === 1 && (typed += key));
   const text = typed;
   typed = "";
   if (text === "") {{

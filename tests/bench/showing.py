@@ -75,6 +75,13 @@ class _Window(NamedTuple):
     page: Page
     keys: CDPSession
 
+    async def come_forward(self) -> None:
+        """Take the keyboard: Chromium lets keys fall while one window gives way to another."""
+        await self.page.bring_to_front()
+        await self.page.evaluate("() => { window.heard = 0; }")
+        while not await self.page.evaluate("() => window.heard"):
+            await self.page.keyboard.press("Shift")
+
     async def type(self, signs: str) -> None:
         """Type as a scanner does: one key right after the other, whatever this process does meanwhile, and Enter."""
         presses = [(sign, f"Digit{sign}", sign, ord(sign)) for sign in signs] + [("Enter", "Enter", "\r", 13)]
@@ -110,7 +117,7 @@ class _Counter:
         return [await self._credit(number) for number in await self._cards()]
 
     async def _cards(self) -> list[str]:
-        await self._window.page.bring_to_front()
+        await self._window.come_forward()
         numbers = self._die.sample(range(1, self._customers + 1), k=_acts(self._customers))
         return [card(number) for number in numbers]
 
@@ -146,7 +153,7 @@ class _Bare:
         return await self._taken(_TOAST, "")
 
     async def _taken(self, selector: str, signs: str) -> Times:
-        await self._window.page.bring_to_front()
+        await self._window.come_forward()
         return [await self._window.timed(selector, signs) for _ in range(self._acts)]
 
 
@@ -165,8 +172,7 @@ async def _open(browser: Browser, address: str) -> _Window:
     page = await context.new_page()
     await page.goto(address)
     await page.locator('body[data-link="live"]').wait_for()
-    # Chromium lets keys fall that come before a page was painted for the first time.
-    await page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    await page.evaluate("() => { addEventListener('keydown', () => { window.heard += 1; }, { capture: true }); }")
     return _Window(page, await context.new_cdp_session(page))
 
 

@@ -159,6 +159,10 @@ async def _credits(at: Counter) -> AsyncIterator[str]:
     await page.locator("#credit .go:not([aria-disabled=true])").wait_for()
     await page.locator("#credit .note").wait_for()
     yield "an amount beyond what a card keeps"
+    before = await page.locator("#credit .note").inner_text()
+    await amount.press("Enter")
+    await expect(page.locator("#credit .note")).not_to_have_text(before, use_inner_text=True)
+    yield "a large amount, asked about once"
     await amount.press("Enter")
     await expect(page.locator("#shift .act")).to_have_count(2)
     await page.locator("#undo button").wait_for()

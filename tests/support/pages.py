@@ -4,6 +4,7 @@ Whatever the page does, it must ask nothing of anybody else, say nothing to the 
 looked at on the way out of every test.
 """
 
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -139,7 +140,7 @@ async def counter(  # noqa: PLR0913 - each is what one test or another is about
         sounds: whether the page may make any.
         context: of Playwright's `new_context`, such as `color_scheme`.
     """
-    sample = make_shop(date.today())  # noqa: DTZ011 - the page counts days by the machine's own calendar
+    sample = _shop(date.today())  # noqa: DTZ011 - the page counts days by the machine's own calendar
     of = settings(folder, till={"state": folder / "state", "demo": True}, page={"sounds": sounds})
     enrol_by_hand(of, sample.program)
     shown = await browser.new_context(**({"viewport": _size(LAPTOP)} | context))
@@ -159,6 +160,11 @@ async def counter(  # noqa: PLR0913 - each is what one test or another is about
         assert (noise, stored) == ([], [])
     finally:
         await shown.close()
+
+
+@functools.cache
+def _shop(today: date) -> Shop:
+    return make_shop(today)
 
 
 async def resize(page: Page, size: tuple[int, int]) -> None:
