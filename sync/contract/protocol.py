@@ -209,11 +209,16 @@ class CardPut(Value):
 
 
 class CustomerGone(Value):
-    """The customer leaves this cache: erased, or no longer in this terminal's scope."""
+    """The customer leaves this cache: erased, or no longer in this terminal's scope.
+
+    One who was merged into another leaves as out of scope, and `merged_into` names the other; a terminal that does not
+    know that field loses nothing, because the other's row comes with all identifiers and the balance of both.
+    """
 
     op: Literal["gone"] = "gone"
     customer_id: Code
     reason: Literal["erased", "out_of_scope"]
+    merged_into: Code | None = None
 
 
 class ProgramPut(Value):

@@ -47,10 +47,13 @@ class CustomerRow:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A customer who leaves every cache. What was booked stays in the ledger, under the identifiers' ids."""
+    """A customer who leaves every cache. What was booked stays in the ledger, under the identifiers' ids.
+
+    One who is `merged` goes on as a part of another.
+    """
 
     customer_id: str
-    reason: Literal["erased", "out_of_scope"]
+    reason: Literal["erased", "out_of_scope", "merged"]
 
 
 class RowError(ValueError):

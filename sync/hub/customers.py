@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sync.hub.accounts import Moves, move_points
+from sync.hub.classes import Plan, end_edges, keep_origin, members, merged_among, own_points, replan
 from sync.hub.customer_rows import CustomerRow, Leaving
 from sync.hub.feed_log import last_pos
 from sync.runtime.sqlite_file import Connection
@@ -37,20 +38,25 @@ class _Held:
 
 
 def put_customers(connection: Connection, rows: Sequence[CustomerRow | Leaving], now_ms: int) -> Put:
-    """Bring customers to what the rows say; each customer stands in one row at most."""
-    held = _held(connection, [row.customer_id for row in rows])
+    """Bring customers to what the rows say; each customer stands in one row at most.
+
+    A customer of a merge is kept by itself, and what is shown of the merge follows. One of them who leaves takes its
+    merges along, and one who is erased takes all along: they are the same person.
+    """
     put = Put()
+    plan, others = _regroup(connection, rows, put, now_ms)
+    held = _held(connection, [row.customer_id for row in others])
     new: list[CustomerRow] = []
-    changed: list[CustomerRow] = []
-    leaving: list[Leaving] = []
-    for row in rows:
+    for row in others:
         before = held.get(row.customer_id)
         if isinstance(row, Leaving):
             if before is not None:
-                leaving.append(row)
+                put.gone += 1
+                plan.leaving.append(row)
             else:
                 put.same += 1
         elif before is None:
+            put.new += 1
             new.append(row)
         else:
             if row.points is not None and row.points not in (before.opening, before.balance):
@@ -58,12 +64,70 @@ def put_customers(connection: Connection, rows: Sequence[CustomerRow | Leaving],
             if (row.wire, row.refs) == (before.wire, before.refs):
                 put.same += 1
             else:
-                changed.append(row)
-    put.new, put.changed, put.gone = len(new), len(changed), len(leaving)
-    if new or changed or leaving:
-        _Batch(connection, held, new, changed, leaving).write(now_ms)
-    put.pos = last_pos(connection)
+                put.changed += 1
+                plan.rows.append(row)
+    plan.rows[:0] = new
+    put.pos = show(connection, plan, now_ms)
     return put
+
+
+def show(connection: Connection, plan: Plan, now_ms: int) -> int:
+    """Write what is to be shown of customers, and return the feed's position after it."""
+    named = [row.customer_id for row in plan.rows] + [row.customer_id for row in plan.leaving]
+    held = _held(connection, named)
+    new = [row for row in plan.rows if row.customer_id not in held]
+    changed = [
+        row
+        for row in plan.rows
+        if (before := held.get(row.customer_id)) is not None
+        and ((row.wire, row.refs) != (before.wire, before.refs) or row.customer_id in plan.openings)
+    ]
+    leaving = [row for row in plan.leaving if row.customer_id in held]
+    _forget([row for row in plan.leaving if row.reason != "merged"], connection)
+    if new or changed or leaving or plan.openings:
+        _Batch(connection, held, plan, new, changed, leaving).write(now_ms)
+    return last_pos(connection)
+
+
+def _regroup(
+    connection: Connection, rows: Sequence[CustomerRow | Leaving], put: Put, now_ms: int
+) -> tuple[Plan, list[CustomerRow | Leaving]]:
+    """Keep the rows of customers of a merge; return how what is shown of these follows, and the other rows."""
+    joined = merged_among(connection, [row.customer_id for row in rows])
+    if not joined:
+        return Plan(), list(rows)
+    classes = members(connection, joined)
+    points = own_points(connection, joined)
+    going: dict[str, Leaving] = {}
+    for row in rows:
+        origin = joined.get(row.customer_id)
+        if origin is None:
+            continue
+        if isinstance(row, Leaving):
+            put.gone += 1
+            together = members(connection, [row.customer_id]) if row.reason == "erased" else {row.customer_id}
+            going |= {customer_id: Leaving(customer_id, row.reason) for customer_id in together}
+            continue
+        if row.points is not None and row.points not in points[row.customer_id]:
+            put.points_differ.append(row.customer_id)
+        if (row.wire, row.refs) == (origin.row.wire, origin.row.refs):
+            put.same += 1
+        else:
+            put.changed += 1
+            keep_origin(connection, row, origin.root)
+    came_back = end_edges(connection, going, now_ms) if going else {}
+    plan = replan(connection, classes, came_back)
+    plan.rows = [row for row in plan.rows if row.customer_id not in going]
+    plan.leaving += going.values()
+    return plan, [row for row in rows if row.customer_id not in joined]
+
+
+def _forget(leaving: Sequence[Leaving], connection: Connection) -> None:
+    """Take out of the log the older identifiers of those who left: they carry hints to the person."""
+    connection.executemany(
+        "UPDATE feed SET refs_before = NULL WHERE key = ? AND refs_before IS NOT NULL",
+        [(row.customer_id,) for row in leaving],
+    )
 
 
 class _Batch:
@@ -73,12 +137,14 @@ class _Batch:
         self,
         connection: Connection,
         held: Mapping[str, _Held],
+        plan: Plan,
         new: list[CustomerRow],
         changed: list[CustomerRow],
         leaving: list[Leaving],
     ) -> None:
         self._connection = connection
         self._held = held
+        self._plan = plan
         self._new = new
         self._changed = changed
         self._leaving = leaving
@@ -148,7 +214,7 @@ class _Batch:
     def _write_balances(self, opened: Mapping[str, int], moves: Moves) -> None:
         """Add what accounts opened with and what moved to them. Here alone points enter without an event."""
         added = dict(opened)
-        for customer_id, points in moves.customers.items():
+        for customer_id, points in (*moves.customers.items(), *self._plan.openings.items()):
             added[customer_id] = added.get(customer_id, 0) + points
         self._connection.executemany(
             "UPDATE balances SET points = points + ? WHERE customer_id = ?",
@@ -171,14 +237,14 @@ class _Batch:
         self._pos += len(self._stay)
         leavers = [(row.customer_id,) for row in self._leaving]
         connection.executemany("DELETE FROM customers WHERE customer_id = ?", leavers)
-        # The older identifiers carry hints to the person; nothing of one who left stays behind.
-        connection.executemany("UPDATE feed SET refs_before = NULL WHERE key = ? AND refs_before IS NOT NULL", leavers)
         for row in self._leaving:
-            self._append(row.reason, [(row.customer_id, None)])
+            self._append("erased" if row.reason == "erased" else "out_of_scope", [(row.customer_id, None)])
 
     def _refs_before(self, row: CustomerRow) -> str | None:
         before = self._held.get(row.customer_id)
-        return before.refs if before is not None and before.refs != row.refs else None
+        if before is None:
+            return self._plan.refs_before.get(row.customer_id)
+        return before.refs if before.refs != row.refs else None
 
     def _append(self, kind: str, rows: Iterable[tuple[str, int | None]]) -> None:
         numbered = [(pos, kind, *row) for pos, row in enumerate(rows, start=self._pos + 1)]

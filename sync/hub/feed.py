@@ -15,7 +15,7 @@ from sync.contract.protocol import FeedCursor, OutcomePut, write_cursor
 from sync.hub.books import verdict_of
 from sync.hub.feed_log import floor, last_pos
 from sync.hub.posting import event_number
-from sync.runtime.sqlite_file import Connection
+from sync.runtime.sqlite_file import Connection, Row
 
 # Rows of the log behind one page: many changes of few accounts fold well, but a page must stay quick to read.
 PAGE_ROWS_MAX = 5_000
@@ -140,7 +140,7 @@ def _text(connection: Connection, entry: _Entry, customers: dict[str, tuple[str,
         case "card":
             text = card_text(entry.key, entry.points or 0)
         case "erased" | "out_of_scope":
-            text = gone_text(entry.key, entry.kind)
+            text = gone_text(entry.key, entry.kind, _shown_as(connection, entry.key))
         case "program":
             text = _program_text(connection, int(entry.key))
         case "outcome":
@@ -158,9 +158,10 @@ def card_text(identifier: str, points: int) -> str:
     return f'{{"op":"card","identifier":"{identifier}","points":{points}}}'
 
 
-def gone_text(customer_id: str, reason: str) -> str:
+def gone_text(customer_id: str, reason: str, merged_into: str | None = None) -> str:
     """Return a `CustomerGone`."""
-    return f'{{"op":"gone","customer_id":{json.dumps(customer_id)},"reason":"{reason}"}}'
+    into = f',"merged_into":{json.dumps(merged_into)}' if merged_into is not None else ""
+    return f'{{"op":"gone","customer_id":{json.dumps(customer_id)},"reason":"{reason}"{into}}}'
 
 
 def _program_text(connection: Connection, version: int) -> str | None:
@@ -182,10 +183,31 @@ def _customers(connection: Connection, customer_ids: list[str], pos: int) -> dic
         "SELECT customer_id, wire, refs, pos FROM customers WHERE customer_id IN (SELECT value FROM json_each(?))",
         (json.dumps(customer_ids),),
     ).fetchall()
+    held = {row[0] for row in rows}
+    rows += _merged_later(connection, [customer_id for customer_id in customer_ids if customer_id not in held])
     return {
         customer_id: (wire, refs if changed <= pos else _refs_at(connection, customer_id, refs, pos))
         for customer_id, wire, refs, changed in rows
     }
+
+
+def _merged_later(connection: Connection, customer_ids: list[str]) -> list[Row]:
+    """Return how customers were shown who were merged into others after the page."""
+    if not customer_ids:
+        return []
+    return connection.execute(
+        "SELECT loser, wire, refs, pos + 1 FROM merges "
+        "WHERE undone_ms IS NULL AND loser IN (SELECT value FROM json_each(?))",
+        (json.dumps(customer_ids),),
+    ).fetchall()
+
+
+def _shown_as(connection: Connection, customer_id: str) -> str | None:
+    """Return whom a customer is shown as now who was merged into another."""
+    row = connection.execute(
+        "SELECT root FROM origins WHERE customer_id = ?1 AND root <> ?1", (customer_id,)
+    ).fetchone()
+    return row[0] if row else None
 
 
 def _refs_at(connection: Connection, customer_id: str, refs: str, pos: int) -> str:

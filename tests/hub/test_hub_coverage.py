@@ -18,5 +18,6 @@ def test_at_each_page_end_hub_balance_and_uncovered_events_are_the_truth(seed: i
         for _ in range(STEPS):
             world.step()
         world.finish()
+        world.part_all()
 
         assert world.checks > STEPS / 10

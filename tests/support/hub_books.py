@@ -14,6 +14,7 @@ from sync.hub.customers import Put, put_customers
 from sync.hub.feed import Page, read_page
 from sync.hub.founding import Founding, database_file, found
 from sync.hub.intake import apply_upload
+from sync.hub.merging import Merged, Unmerged, merge, unmerge
 from sync.hub.programs import enact
 from sync.runtime.sqlite_file import Connection, open_for_writing
 from tests.support.hub_events import PROGRAM, body
@@ -49,6 +50,12 @@ class Books:
 
     def put(self, *rows: CustomerRow | Leaving) -> Put:
         return self.write(lambda connection: put_customers(connection, rows, NOW_MS))
+
+    def merge(self, loser: str, winner: str) -> Merged:
+        return self.write(lambda connection: merge(connection, loser, winner, NOW_MS))
+
+    def unmerge(self, loser: str) -> Unmerged:
+        return self.write(lambda connection: unmerge(connection, loser, NOW_MS))
 
     def page(self, terminal_id: str, after: int, limit: int = 500) -> Page:
         return read_page(self.connection, terminal_id, after, limit)

@@ -16,13 +16,14 @@ from sync.hub.batch import Sender
 from sync.hub.customer_rows import Leaving
 from sync.hub.feed import covered
 from sync.hub.feed_log import last_pos
+from sync.hub.merging import MergeRefused
 from sync.hub.snapshot_files import chunk_texts
 from tests.support.hub_books import Books, card_id, customer
 from tests.support.hub_events import reversal, sale
 
 CARDS = tuple(card_id(f"99900000000000{number:02d}") for number in range(5))
 NUMBERS = {card_id(f"99900000000000{number:02d}"): f"99900000000000{number:02d}" for number in range(5)}
-CUSTOMERS = ("C-1", "C-2", "C-3")
+CUSTOMERS = ("C-1", "C-2", "C-3", "C-4")
 
 Key = tuple[str, int]  # incarnation, seq
 
@@ -33,14 +34,32 @@ class State:
 
     ledger: dict[str, int]
     opening: dict[str, int]
-    cards: dict[str, frozenset[str]]  # customer -> its cards
+    own: dict[str, frozenset[str]]  # customer -> its cards
+    edges: dict[str, str]  # loser -> winner
+
+    def root(self, customer_id: str) -> str:
+        while customer_id in self.edges:
+            customer_id = self.edges[customer_id]
+        return customer_id
+
+    @property
+    def cards(self) -> dict[str, frozenset[str]]:
+        """What is shown: each customer that stands by itself, with the cards of all who are merged into it."""
+        shown: dict[str, frozenset[str]] = {}
+        for customer_id, cards in self.own.items():
+            root = self.root(customer_id)
+            shown[root] = shown.get(root, frozenset()) | cards
+        return shown
 
     def customers_of(self, card: str) -> set[str]:
         return {customer_id for customer_id, cards in self.cards.items() if card in cards}
 
     def posted(self) -> dict[str, int]:
         """Every account with points: customers by id, bare cards by theirs."""
-        accounts = {customer_id: self.opening.get(customer_id, 0) for customer_id in self.cards}
+        accounts: dict[str, int] = {}
+        for customer_id in self.own:
+            root = self.root(customer_id)
+            accounts[root] = accounts.get(root, 0) + self.opening.get(customer_id, 0)
         for card in CARDS:
             customers = self.customers_of(card)
             account = customers.pop() if len(customers) == 1 else card
@@ -88,7 +107,7 @@ class World:
         self.books = books
         self.die = random.Random(seed)
         self.tills = [Till(f"till-{number}") for number in range(3)]
-        self.now = State({}, {}, {})
+        self.now = State({}, {}, {}, {})
         self.states: dict[int, State] = {}
         self.sales: dict[str, tuple[str, int, str]] = {}  # sale -> card, points, till; only those that will count
         self.booked: set[str] = set()
@@ -105,8 +124,18 @@ class World:
         """Let one thing happen."""
         till = self.die.choice(self.tills)
         action = self.die.choices(
-            (self.sell, self.reverse, self.restart, self.upload, self.change_customer, self.read, self.reload),
-            (30, 10, 3, 20, 12, 30, 2),
+            (
+                self.sell,
+                self.reverse,
+                self.restart,
+                self.upload,
+                self.change_customer,
+                self.merge,
+                self.unmerge,
+                self.read,
+                self.reload,
+            ),
+            (30, 10, 3, 20, 12, 6, 4, 30, 2),
         )[0]
         action(till)
 
@@ -160,7 +189,10 @@ class World:
         customer_id = self.die.choice(CUSTOMERS)
         if self.die.random() < 0.15:
             self.left_at = self.books.put(Leaving(customer_id, "out_of_scope")).pos
-            self.now.cards.pop(customer_id, None)
+            self.now.own.pop(customer_id, None)
+            self.now.edges = {
+                loser: winner for loser, winner in self.now.edges.items() if customer_id not in (loser, winner)
+            }
         else:
             self._count += 1
             cards = self.die.sample(CARDS, self.die.randrange(0, 3))
@@ -168,10 +200,44 @@ class World:
             self.books.put(
                 customer(customer_id, *(NUMBERS[card] for card in cards), points=points, name=f"N{self._count}")
             )
-            if customer_id not in self.now.cards and points:
+            if customer_id not in self.now.own and points:
                 self.now.opening.setdefault(customer_id, points)
-            self.now.cards[customer_id] = frozenset(cards)
+            self.now.own[customer_id] = frozenset(cards)
         self._note()
+
+    def merge(self, _: Till) -> None:
+        """Merge any two customers; one that cannot be leaves everything as it is."""
+        loser, winner = self.die.choice(CUSTOMERS), self.die.choice(CUSTOMERS)
+        is_possible = {loser, winner} <= set(self.now.own) and loser != self.now.root(winner)
+        if loser in self.now.edges:  # a second time is harmless, another winner is refused
+            is_possible = winner in self._winners(loser)
+        try:
+            merged = self.books.merge(loser, winner)
+        except MergeRefused:
+            assert not is_possible
+            return
+        assert is_possible
+        assert merged.is_new == (loser not in self.now.edges)
+        if merged.is_new:
+            self.now.edges[loser] = winner
+        self._note()
+
+    def unmerge(self, _: Till) -> None:
+        loser = self.die.choice(CUSTOMERS)
+        try:
+            self.books.unmerge(loser)
+        except MergeRefused:
+            assert loser not in self.now.edges
+            return
+        del self.now.edges[loser]
+        self._note()
+
+    def _winners(self, loser: str) -> set[str]:
+        found: set[str] = set()
+        while loser in self.now.edges:
+            loser = self.now.edges[loser]
+            found.add(loser)
+        return found
 
     def read(self, till: Till) -> None:
         """Read one page and check what it makes the till show."""
@@ -219,6 +285,16 @@ class World:
             assert till.pending() == {}
         self.books.check_sums()
 
+    def part_all(self) -> None:
+        """End every merge and prove that each customer has its own points and cards again, on every till."""
+        for loser in self.die.sample(sorted(self.now.edges), len(self.now.edges)):
+            self.books.unmerge(loser)
+        self.now.edges.clear()
+        self._note()
+        assert self.books.number("SELECT count(*) FROM origins") == 0
+        assert self.now.cards == self.now.own
+        self.finish()
+
     def _next(self, till: Till) -> tuple[str, int, Sender]:
         if not till.journal:
             self.restart(till)
@@ -263,4 +339,4 @@ class World:
         self.states[last_pos(self.books.connection)] = self._copy()
 
     def _copy(self) -> State:
-        return State(dict(self.now.ledger), dict(self.now.opening), dict(self.now.cards))
+        return State(dict(self.now.ledger), dict(self.now.opening), dict(self.now.own), dict(self.now.edges))
