@@ -8,7 +8,7 @@ fall, and the till goes on.
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -40,6 +40,8 @@ from sync.runtime.supervise import Board, supervise
 _log = logging.getLogger(__name__)
 # The outbox figures are cheap to read; this often they are on the page within the second that counts.
 STORE_LOOK_S = 1.0
+# The screen's word for a disk without room.
+STORAGE_FULL = "storage_full"
 
 
 async def run(settings: Settings) -> None:
@@ -87,7 +89,8 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         board = Board(metrics)
         screen = _screen(settings, store, clock)
         display = CustomerDisplay(screen, clock)
-        line = Line(clock, lambda state: screen.put_hub(_hub_shown(state)))
+        standing = _Standing(store, clock)
+        line = Line(clock, lambda state: screen.put_hub(standing.shown(state)))
         counter = Counter(store, screen, _chain(settings, enrolment.now), clock, _hub_word(line, clock))
         session = await stack.enter_async_context(open_session(settings.hub.ca_file))
         hub = HubClient(session, settings.hub.url, enrolment.now.answer.terminal_id, enrolment.credential)
@@ -108,24 +111,20 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         )
         app = local_door(behind, f"http://{settings.api.host}:{settings.api.port}")
         at = await stack.enter_async_context(serve(app, settings.api.host, settings.api.port))
-        _count(metrics, screen, clock)
+        _count(metrics, screen, store, clock)
         terminal = Terminal(VERSION, store.cache.cursor, enrolment.keep_credential)
         pusher = Pusher(store.journal, hub, line, terminal, clock)
         puller = Puller(store.cache, hub, line, screen.touched, clock)
         scanner = _Scanner(settings, decoder, counter, clock)
-        keep = timedelta(days=settings.storage.keep_acked_days)
-        hub_now = _hub_word(line, clock).now
         async with asyncio.TaskGroup() as group:
             running_tasks = [
                 group.create_task(screen.run()),
                 group.create_task(display.run()),
-                group.create_task(_watch_store(store, screen, clock)),
+                group.create_task(_watch_store(store, screen, line, standing, clock)),
                 group.create_task(supervise("upload", pusher.run, clock=clock, board=board)),
                 group.create_task(supervise("download", puller.run, clock=clock, board=board)),
                 group.create_task(supervise("scanner", scanner.run, clock=clock, board=board)),
-                group.create_task(
-                    supervise("prune", lambda: store.pruner.run(keep, hub_now, clock), clock=clock, board=board)
-                ),
+                group.create_task(_upkeep(settings, store, line, clock, board)),
             ]
             yield Till(at, store, counter, screen, line, board)
             for task in running_tasks:
@@ -206,8 +205,22 @@ def _screen(settings: Settings, store: Store, clock: Clock) -> Screen:
     return screen
 
 
-async def _watch_store(store: Store, screen: Screen, clock: Clock) -> None:
+async def _upkeep(settings: Settings, store: Store, line: Line, clock: Clock, board: Board) -> None:
+    """Keep the files of the till in shape."""
+    keep = timedelta(days=settings.storage.keep_acked_days)
+    hub_now = _hub_word(line, clock).now
+    loops: dict[str, Callable[[], Awaitable[None]]] = {
+        "ballast": lambda: store.ballast.run(store.journal.checkpoint, clock),
+        "prune": lambda: store.pruner.run(keep, hub_now, clock),
+    }
+    async with asyncio.TaskGroup() as group:
+        for name, run in loops.items():
+            group.create_task(supervise(name, run, clock=clock, board=board))
+
+
+async def _watch_store(store: Store, screen: Screen, line: Line, standing: "_Standing", clock: Clock) -> None:
     while True:
+        screen.put_hub(standing.shown(line.state))
         screen.put_outbox(store.outbox.figures())
         program = store.cache.program
         screen.put_currency(program.currency if program else None)
@@ -226,16 +239,28 @@ def _hub_word(line: Line, clock: Clock) -> HubWord:
     return HubWord(now, lambda: line.state.current_as_of)
 
 
-def _hub_shown(state: HubState) -> HubShown:
-    return HubShown(
-        is_reachable=state.is_reachable,
-        since=state.since,
-        fault=state.upload_fault or state.download_fault,
-        is_loading_snapshot=state.is_loading_snapshot,
-    )
+class _Standing:
+    """How things stand, for the screen: a fault of the till itself goes before one of the line."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._fault: str | None = None
+        self._since = clock.now()
+
+    def shown(self, state: HubState) -> HubShown:
+        fault = STORAGE_FULL if self._store.ballast.is_full else None
+        if fault != self._fault:
+            self._fault, self._since = fault, self._clock.now()
+        return HubShown(
+            is_reachable=state.is_reachable,
+            since=state.since if fault is None else self._since,
+            fault=fault or state.upload_fault or state.download_fault,
+            is_loading_snapshot=state.is_loading_snapshot,
+        )
 
 
-def _count(metrics: Metrics, screen: Screen, clock: Clock) -> None:
+def _count(metrics: Metrics, screen: Screen, store: Store, clock: Clock) -> None:
     def oldest_s() -> float:
         oldest = screen.state.outbox.oldest_at
         return max((clock.now() - oldest).total_seconds(), 0.0) if oldest is not None else 0.0
@@ -246,3 +271,6 @@ def _count(metrics: Metrics, screen: Screen, clock: Clock) -> None:
     metrics.gauge_of("outbox_parked", "Events held at the hub.", lambda: screen.state.outbox.parked)
     metrics.gauge_of("outbox_withheld", "Events the network refuses to carry.", lambda: screen.state.outbox.withheld)
     metrics.gauge_of("hub_reachable", "1 while the hub answers, else 0.", lambda: float(screen.state.hub.is_reachable))
+    metrics.gauge_of(
+        "disk_full", "1 while the disk is full and sales are refused.", lambda: float(store.ballast.is_full)
+    )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.store.acts import ActHistory
+from agent.store.ballast import Ballast
 from agent.store.cache import CustomerCache
 from agent.store.customers import Customers
 from agent.store.entries import Terminal
@@ -44,6 +45,7 @@ class Store:
     acts: ActHistory
     scanner: ScannerSettings
     pruner: Pruner
+    ballast: Ballast
 
 
 @asynccontextmanager
@@ -68,6 +70,8 @@ async def open_store(
     """
     terminal = Terminal(terminal_id, store_id, inc or secrets.token_hex(_INCARNATION_BYTES))
     till = till_file(folder, key)
+    ballast = Ballast(folder)
+    ballast.release_where_nothing_opens()
     async with AsyncExitStack() as stack:
         writer = await stack.enter_async_context(open_writer(till))
         # A card number that the hub has now leaves the pages of the file too.
@@ -77,7 +81,7 @@ async def open_store(
         near = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}))
         selling = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}))
         live.follow(selling)
-        journal = EventJournal(writer, reader, terminal, clock, lambda: live.coverage)
+        journal = EventJournal(writer, reader, terminal, clock, ballast, lambda: live.coverage)
         cache = await stack.enter_async_context(CustomerCache(live, near, reader, journal, clock))
         yield Store(
             journal,
@@ -89,4 +93,5 @@ async def open_store(
             ActHistory(near, reader, writer, clock),
             ScannerSettings(near, writer),
             Pruner(writer, lambda: live.coverage),
+            ballast,
         )

@@ -9,7 +9,10 @@ verdict settles an event; only a hub that says it holds less than we believed br
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NoReturn, TypeVar
 
+from agent.store.ballast import Ballast
 from agent.store.entries import (
     Recorded,
     ReversalEntry,
@@ -35,8 +38,10 @@ from sync.contract.protocol import (
 )
 from sync.pump.ports import Batch, Waiting
 from sync.runtime.clock import Clock
-from sync.runtime.database import Reader, Writer
-from sync.runtime.sqlite_file import Connection
+from sync.runtime.database import Reader, Work, Writer
+from sync.runtime.sqlite_file import Connection, DatabaseFull
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -45,13 +50,20 @@ class EventJournal:
     """The terminal's events. `notice` is set whenever an event or an identifier begins to wait."""
 
     def __init__(
-        self, writer: Writer, reader: Reader, terminal: Terminal, clock: Clock, covered: Callable[[], Mapping[str, int]]
+        self,
+        writer: Writer,
+        reader: Reader,
+        terminal: Terminal,
+        clock: Clock,
+        ballast: Ballast,
+        covered: Callable[[], Mapping[str, int]],
     ) -> None:
         """Take the till's connections; `covered` tells how far the live cache contains each incarnation."""
         self._writer = writer
         self._reader = reader
         self._terminal = terminal
         self._clock = clock
+        self._ballast = ballast
         self._covered = covered
         self._notice = asyncio.Event()
 
@@ -74,9 +86,12 @@ class EventJournal:
 
         Raises:
             SaleIdReused: the id stands for another sale.
+            DatabaseFull: the disk is full; nothing was recorded, nor will be before there is room again.
             DatabaseError: nothing was recorded.
         """
-        recorded = await self._writer.write(lambda connection: record_sale(connection, self._terminal, stamp, entry))
+        if self._ballast.is_full:
+            entry = replace(entry, decide=_refused)
+        recorded = await self._record(lambda connection: record_sale(connection, self._terminal, stamp, entry))
         self._notice.set()
         return recorded
 
@@ -85,11 +100,12 @@ class EventJournal:
 
         Raises:
             ReversalIdReused: the id stands for another reversal.
+            DatabaseFull: the disk is full; nothing was recorded, nor will be before there is room again.
             DatabaseError: nothing was recorded.
         """
-        recorded = await self._writer.write(
-            lambda connection: record_reversal(connection, self._terminal, stamp, entry)
-        )
+        if self._ballast.is_full:
+            entry = replace(entry, plan=_refused)
+        recorded = await self._record(lambda connection: record_reversal(connection, self._terminal, stamp, entry))
         self._notice.set()
         return recorded
 
@@ -127,7 +143,7 @@ class EventJournal:
                 forget_marks(connection, held.inc, held.through)
             return {held.inc: pruned_between(connection, held.inc, held.through) for held in lowered}
 
-        for inc, lost in (await self._writer.write(write)).items():
+        for inc, lost in (await self._keep(write)).items():
             if lost:
                 _log.error("the hub asks for events that are not kept any more: inc=%s events=%d", inc, lost)
 
@@ -146,22 +162,22 @@ class EventJournal:
             settle(connection, inc, answer, now_ms)
             sweep(connection, coverage)
 
-        await self._writer.write(write)
+        await self._keep(write)
 
     async def withhold(self, inc: str, seq: int, reason: str) -> None:
         """Note that the network refuses to carry this event: it leaves the pending sum, stays here and is shown."""
         now_ms = milliseconds(self._clock.now())
-        await self._writer.write(lambda connection: withhold(connection, inc, seq, reason, now_ms))
+        await self._keep(lambda connection: withhold(connection, inc, seq, reason, now_ms))
 
     async def conclude(self, outcomes: Sequence[OutcomePut]) -> None:
         """Write down final verdicts on events that the hub had parked. Any number of times the same."""
         now_ms = milliseconds(self._clock.now())
-        await self._writer.write(lambda connection: conclude(connection, outcomes, now_ms))
+        await self._keep(lambda connection: conclude(connection, outcomes, now_ms))
 
     async def keep_program(self, program: Program) -> None:
         """Keep a version of the rules, for as long as this till lives."""
         row = (program.version, program.model_dump_json(), milliseconds(self._clock.now()))
-        await self._writer.write(
+        await self._keep(
             lambda connection: connection.execute(
                 "INSERT INTO programs (version, program, received_at) VALUES (?, ?, ?)"
                 " ON CONFLICT (version) DO UPDATE SET program = excluded.program WHERE program <> excluded.program",
@@ -200,11 +216,36 @@ class EventJournal:
         def write(connection: Connection) -> None:
             connection.executemany("UPDATE presented SET value = NULL, answer = ? WHERE id = ?", answers)
 
-        await self._writer.write(write)
+        await self._keep(write)
 
     async def waiting(self) -> Waiting:
         """Return how many events the hub has not acknowledged, and since when the oldest waits."""
         return await self._reader.read(read_waiting)
+
+    async def checkpoint(self) -> None:
+        """Carry the log of the till's file over into it, and give the log's room back, where nobody reads it now."""
+        await self._writer.outside_transaction(
+            lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        )
+
+    async def _record(self, work: Work[T]) -> T:
+        try:
+            return await self._writer.write(work)
+        except DatabaseFull:
+            self._ballast.release()
+            raise
+
+    async def _keep(self, work: Work[T]) -> T:
+        """Write what empties the outbox: on a full disk the ballast makes room for it."""
+        try:
+            return await self._writer.write(work)
+        except DatabaseFull:
+            self._ballast.release()
+            return await self._writer.write(work)
+
+
+def _refused(*_: object) -> NoReturn:
+    raise DatabaseFull("the disk is full: nothing was written; free some space and try again")
 
 
 def read_waiting(connection: Connection) -> Waiting:

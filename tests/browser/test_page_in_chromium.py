@@ -97,7 +97,7 @@ async def test_green_means_sent_known_and_nothing_to_look_at(browser: Browser, t
         await expect(pill).to_have_text("The hub is there")
         await expect(pill).to_have_attribute("data-tone", "calm")
         at.till.screen.put_hub(hub.model_copy(update={"is_reachable": False, "fault": "terminal_revoked"}))
-        await expect(pill).to_have_text("The hub does not let this till in")
+        await expect(pill).to_have_text("This till needs support")
         await expect(at.page.locator("#outbox")).to_contain_text("The hub has shut this till out. Call support")
         at.till.screen.put_hub(hub.model_copy(update={"is_reachable": False, "fault": "status_502"}))
         await expect(at.page.locator("#outbox")).to_contain_text("in place of the hub (status_502)")

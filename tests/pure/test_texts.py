@@ -9,6 +9,7 @@ import pytest
 from agent import texts
 from agent.codes import BankCard, Contact, Coupon, OtherText, Product, Unreadable, WebAddress, Wifi
 from agent.codes import Reason as Unread
+from agent.root import STORAGE_FULL
 from agent.store.outbox import EntryState
 from agent.views import UnknownCardView
 from sync.contract.customers import CautionKind, Language
@@ -122,7 +123,7 @@ def test_every_code_that_the_page_meets_has_words() -> None:
         *(f"unreadable.{reason}" for reason in values_of(Unread)),
         *(f"caution.{kind}" for kind in values_of(CautionKind)),
         *(f"outbox.state.{state}" for state in values_of(EntryState)),
-        *(f"hub.fault.{code}" for code in (NO_HELLO_YET, *values_of(ProblemCode))),
+        *(f"hub.fault.{code}" for code in (NO_HELLO_YET, STORAGE_FULL, *values_of(ProblemCode))),
         *(f"customer.language.{language}" for language in texts.LANGUAGES),
         *(f"card.asked.{asked}" for asked in UnknownCardView.model_json_schema()["properties"]["asked"]["enum"]),
     }

@@ -60,7 +60,7 @@ export class Outbox extends HTMLElement {
     const waiting = waitingText(this.#figures);
     const empty = !waiting && toLookAt(this.#figures) === 0 && isReachable && say("outbox.empty");
     const away = [fault && sayCode("hub.fault", fault), say("hub.since", { time: moment(since) })];
-    const hub = isReachable ? null : away.filter(Boolean).join(" ");
+    const hub = isReachable && !fault ? null : away.filter(Boolean).join(" ");
     return [hub, waiting, empty].filter(Boolean).map((text) => el("p", { class: "soft" }, text));
   }
 

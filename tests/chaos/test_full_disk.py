@@ -1,0 +1,100 @@
+"""A disk that is really full: a small file system in memory, where this machine lets us mount one."""
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.store import Store
+from sync.runtime.sqlite_file import Connection, DatabaseFull
+from tests.support import shop
+
+DISK_MB = 40
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("this machine does not let the test mount a small file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _fill(folder: Path) -> Path:
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (1024 * 1024, 4096, 512, 1):
+            while True:
+                try:
+                    if file.write(b"x" * size) < size:
+                        break
+                except OSError:
+                    break
+    return filler
+
+
+def _rows(connection: Connection) -> tuple[int, int, str]:
+    (journal,) = connection.execute("SELECT count(*) FROM journal").fetchone() or (0,)
+    (sales,) = connection.execute("SELECT count(*) FROM sales").fetchone() or (0,)
+    (check,) = connection.execute("PRAGMA integrity_check").fetchone() or ("",)
+    return journal, sales, check
+
+
+async def _sell_until_full(store: Store) -> int:
+    for number in range(5000):
+        try:
+            await shop.credit(store, f"s-{number}", 100)
+        except DatabaseFull:
+            return number
+    raise AssertionError("the disk never was full")
+
+
+async def test_a_full_disk_refuses_sales_drains_the_outbox_and_resumes(small_disk: Path) -> None:
+    async with shop.open_till(small_disk) as store:
+        await store.cache.apply(shop.page(shop.put(points=100)))
+        await store.ballast.look(store.journal.checkpoint)
+        assert (small_disk / "ballast").exists()
+        for number in range(200):
+            await shop.credit(store, f"before-{number}", 100)
+        filler = await asyncio.to_thread(_fill, small_disk)
+
+        sold = 200 + await _sell_until_full(store)
+        assert store.ballast.is_full
+        assert store.outbox.figures().waiting == sold
+        while await shop.settle_all(store):
+            pass
+        await store.ballast.look(store.journal.checkpoint)  # no room for a new ballast yet
+        assert (store.outbox.figures().waiting, store.ballast.is_full) == (0, True)
+        assert (small_disk / "till.db-wal").stat().st_size == 0
+        with pytest.raises(DatabaseFull):
+            await shop.credit(store, "refused", 100)
+        assert await store.journal._reader.read(_rows) == (sold, sold, "ok")
+
+        filler.unlink()
+        await store.ballast.look(store.journal.checkpoint)
+        await shop.credit(store, "refused", 100)
+        assert store.outbox.figures().waiting == 1
+        assert (small_disk / "ballast").exists()
+
+
+async def test_a_till_starts_on_a_full_disk_by_giving_up_its_ballast(small_disk: Path) -> None:
+    async with shop.open_till(small_disk) as store:
+        await store.ballast.look(store.journal.checkpoint)
+        await shop.credit(store)
+    await asyncio.to_thread(_fill, small_disk)
+
+    async with shop.open_till(small_disk, inc="00000000000000b2") as store:
+        assert store.ballast.is_full
+        await shop.settle_all(store)
+        assert store.outbox.figures().waiting == 0
