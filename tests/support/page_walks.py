@@ -236,6 +236,14 @@ async def _silence(at: Counter) -> AsyncIterator[str]:
     at.noise.clear()
 
 
+async def _ended(at: Counter) -> AsyncIterator[str]:
+    await at.page.context.clear_cookies()
+    await at.page.reload()
+    await at.page.locator('body[data-link="ended"]').wait_for()
+    yield "the session is over"
+    at.noise.clear()
+
+
 def _people() -> Mapping[str, Any]:
     sharing = [
         (shop.whole_customer(f"c-{nth}", called=name), shop.card(502)) for nth, name in enumerate(("Anne", "Zoé"))
@@ -272,4 +280,5 @@ WALKS = (
     Walk("outbox", _outbox),
     Walk("line", _line, _still),
     Walk("silence", _silence),
+    Walk("ended", _ended),
 )
