@@ -21,10 +21,12 @@ from tqdm import tqdm
 
 from sync.contract.customers import Code
 from sync.hub.columns import COLUMNS
+from sync.hub.commands import NotDone, erase_customer, merge_customers, show_customer, show_erasures, unmerge_customer
 from sync.hub.config import DEFAULT_PROGRAM, HubConfig
 from sync.hub.exporting import Format, export_customers, export_events
 from sync.hub.founding import database_file
 from sync.hub.importing import Desk, Fault, ImportFileError, import_customers
+from sync.hub.merging import MergeRefused
 from sync.hub.programs import ProgramFileError, read_program
 from sync.hub.root import TlsFilesError, desk, is_running, make_invitation, program_version, run, tls_context
 from sync.hub.terminals import INVITATION_MINUTES, INVITATION_TRIES, Place, ask_to_rotate, listed, revoke
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(command(options, config))  # type: ignore[arg-type]  # every command is a coroutine function
     except (SettingsError, ProgramFileError, TlsFilesError) as error:
         return _say(str(error), WRONG)
-    except (ServeError, AlreadyRunning, DatabaseError, ImportFileError) as error:
+    except (ServeError, AlreadyRunning, DatabaseError, ImportFileError, MergeRefused, NotDone) as error:
         return _say(str(error), FAILED)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -145,6 +147,31 @@ async def _events(_: argparse.Namespace, config: HubConfig) -> int:
     return DONE
 
 
+async def _merge(options: argparse.Namespace, config: HubConfig) -> int:
+    print(await merge_customers(config, options.loser, options.winner))
+    return DONE
+
+
+async def _unmerge(options: argparse.Namespace, config: HubConfig) -> int:
+    print(await unmerge_customer(config, options.merge))
+    return DONE
+
+
+async def _show(options: argparse.Namespace, config: HubConfig) -> int:
+    print(await show_customer(config, options.customer))
+    return DONE
+
+
+async def _erase(options: argparse.Namespace, config: HubConfig) -> int:
+    if options.status:
+        print(await show_erasures(config))
+        return DONE
+    if options.customer is None:
+        return _say("name the customer to erase, or ask for --status", WRONG)
+    print(await erase_customer(config, options.customer, is_sure=options.yes))
+    return DONE
+
+
 async def _invite(options: argparse.Namespace, config: HubConfig) -> int:
     async with desk(config) as (writer, _):
         code = await make_invitation(writer, SystemClock(), Place(options.store, options.name))
@@ -214,6 +241,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add(commands, "events", _events, "print the ledger's events with what became of each, as NDJSON")
 
+    _add_customers(commands)
+
     terminals = commands.add_parser("terminals", help="the tills").add_subparsers(required=True, metavar="COMMAND")
     inviting = _add(terminals, "invite", _invite, "print a one-time code that makes a till of a store")
     inviting.add_argument("--store", required=True, type=_code, metavar="STORE", help="the store's id")
@@ -224,6 +253,26 @@ def _parser() -> argparse.ArgumentParser:
         "terminal", metavar="ID"
     )
     return parser
+
+
+def _add_customers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    customers = commands.add_parser("customers", help="one customer").add_subparsers(required=True, metavar="COMMAND")
+    merging = _add(customers, "merge", _merge, "show two customers as one from now on: they are the same person")
+    merging.add_argument("loser", metavar="LOSER", type=_code, help="goes on as a part of the other")
+    merging.add_argument("winner", metavar="WINNER", type=_code, help="whose name and profile are shown")
+    unmerging = _add(customers, "unmerge", _unmerge, "end a merge: each has its own cards and points again")
+    unmerging.add_argument(
+        "merge", metavar="LOSER", type=_code, help="the customer who was merged, or the merge's number"
+    )
+    _add(customers, "show", _show, "say what a customer is merged with, and their points").add_argument(
+        "customer", metavar="ID", type=_code
+    )
+    erasing = _add(customers, "erase", _erase, "erase a person, here and on every till, for good")
+    erasing.add_argument("customer", metavar="ID", type=_code, nargs="?")
+    erasing.add_argument("--yes", action="store_true", help="do it; without, only say what would be erased")
+    erasing.add_argument(
+        "--status", action="store_true", help="list the erasures and the tills that have not heard yet"
+    )
 
 
 def _add(

@@ -229,6 +229,12 @@ def _load_accounts(connection: Connection, known: Known, identifiers: set[str | 
             (ids,),
         ).fetchall()
     )
+    known.closed = {
+        row[0]
+        for row in connection.execute(
+            "SELECT id FROM erased_identifiers WHERE is_closed AND id IN (SELECT value FROM json_each(?))", (ids,)
+        )
+    }
     known.tallies = dict(
         connection.execute(
             "SELECT identifier, points FROM tallies WHERE identifier IN (SELECT value FROM json_each(?))", (ids,)

@@ -8,9 +8,10 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sync.hub.accounts import Moves, move_points
+from sync.hub.accounts import Leads, Moves, move_points
 from sync.hub.classes import Plan, end_edges, keep_origin, members, merged_among, own_points, replan
 from sync.hub.customer_rows import CustomerRow, Leaving
+from sync.hub.erasures import close, note, reopen
 from sync.hub.feed_log import last_pos
 from sync.runtime.sqlite_file import Connection
 
@@ -158,7 +159,7 @@ class _Batch:
         self._write_balances(opened, moves)
         put_whole = {row.customer_id for row in self._stay}
         balances = _balances(self._connection, put_whole | set(moves.customers))
-        self._write_customers(balances)
+        self._write_customers(balances, now_ms)
         others = sorted(set(moves.customers) - put_whole - {row.customer_id for row in self._leaving})
         self._append("balance", [(customer_id, balances[customer_id]) for customer_id in others])
         self._append("card", sorted(moves.cards.items()))
@@ -209,7 +210,22 @@ class _Batch:
         connection.executemany("DELETE FROM identifiers WHERE id = ? AND customer_id = ?", gone_ids)
         connection.executemany("INSERT INTO identifiers (id, customer_id, scheme, value) VALUES (?, ?, ?, ?)", wanted)
         connection.execute("DELETE FROM presented WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),))
-        return move_points(before, after, tallies)
+        reopened = reopen(connection, {row[0] for row in wanted})
+        moves = move_points(before, after, {**tallies, **dict.fromkeys(reopened, 0)})
+        self._close_identifiers(before, after, tallies, moves)
+        return moves
+
+    def _close_identifiers(self, before: Leads, after: Leads, tallies: Mapping[str, int], moves: Moves) -> None:
+        """Close what led to people who are erased and leads to nobody now: its points are shown nowhere."""
+        erased = {row.customer_id for row in self._leaving if row.reason == "erased"}
+        closed = {
+            identifier for identifier in after if not after[identifier] and before.get(identifier, set()) & erased
+        }
+        close(self._connection, closed)
+        for identifier in closed:
+            moves.cards.pop(identifier, None)
+            if tallies.get(identifier) and len(before[identifier]) > 1:
+                moves.cards[identifier] = 0  # its points waited on the card for all to see
 
     def _write_balances(self, opened: Mapping[str, int], moves: Moves) -> None:
         """Add what accounts opened with and what moved to them. Here alone points enter without an event."""
@@ -221,7 +237,7 @@ class _Batch:
             [(points, customer_id) for customer_id, points in sorted(added.items()) if points],
         )
 
-    def _write_customers(self, balances: Mapping[str, int]) -> None:
+    def _write_customers(self, balances: Mapping[str, int], now_ms: int) -> None:
         connection = self._connection
         first = self._pos
         numbered = list(enumerate(self._stay, start=first + 1))
@@ -239,6 +255,9 @@ class _Batch:
         connection.executemany("DELETE FROM customers WHERE customer_id = ?", leavers)
         for row in self._leaving:
             self._append("erased" if row.reason == "erased" else "out_of_scope", [(row.customer_id, None)])
+        erased = [row.customer_id for row in self._plan.leaving if row.reason == "erased"]
+        if erased:
+            note(connection, erased, self._pos, now_ms)
 
     def _refs_before(self, row: CustomerRow) -> str | None:
         before = self._held.get(row.customer_id)

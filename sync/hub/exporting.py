@@ -1,7 +1,8 @@
 """Exporting what the hub holds as of one moment: its customers, or the events of its ledger.
 
-Customers go out in a form that an import reads back as the same: the balance of the moment becomes the opening balance
-of whoever imports the file. Points that wait on cards which lead to nobody are no customer's, and are not in it.
+Customers go out in a form that an import reads back as the same: the balance of the moment becomes the opening
+balance of whoever imports the file. Those of a merge go out each by itself, because merges are no rows of a file.
+Points that wait on cards which lead to nobody are no customer's, and are not in it.
 Events go out with what became of them, so that anybody can add up the ledger; they hold no personal data.
 """
 
@@ -62,13 +63,41 @@ def export_events(connection: Connection, out: TextIO) -> int:
 def _customers(connection: Connection) -> Iterator[dict[str, Any]]:
     cursor = connection.execute(
         "SELECT wire, refs, balances.points FROM customers "
-        "JOIN balances ON balances.customer_id = customers.customer_id ORDER BY customers.customer_id"
+        "JOIN balances ON balances.customer_id = customers.customer_id "
+        "WHERE NOT EXISTS (SELECT 1 FROM origins WHERE origins.customer_id = customers.customer_id) "
+        "ORDER BY customers.customer_id"
     )
     while rows := cursor.fetchmany(_ROWS_AT_ONCE):
         values = _values(connection, rows)
         for wire, refs, points in rows:
             identifiers = [{"scheme": ref["scheme"], "value": values[ref["id"]]} for ref in json.loads(refs)]
             yield {**json.loads(wire), "identifiers": identifiers, "points": points}
+    yield from _merged(connection)
+
+
+def _merged(connection: Connection) -> Iterator[dict[str, Any]]:
+    """Yield the customers of merges, each by itself with its own points; what they share is the winner's."""
+    rest: dict[str, int] = dict(
+        connection.execute(
+            "SELECT balances.customer_id, points FROM balances WHERE balances.customer_id IN (SELECT root FROM origins)"
+        ).fetchall()
+    )
+    rows = connection.execute(
+        "SELECT wire, identifiers, customer_id, root, "
+        "coalesce((SELECT points FROM openings WHERE openings.customer_id = origins.customer_id), 0) + coalesce(("
+        "SELECT sum(tallies.points) FROM json_each(origins.identifiers) AS own "
+        "JOIN tallies ON tallies.identifier = own.value ->> 0 "
+        "WHERE (SELECT group_concat(leads.customer_id) FROM identifiers AS leads "
+        "WHERE leads.id = own.value ->> 0) = origins.root "
+        "AND (SELECT count(*) FROM origins AS other, json_each(other.identifiers) AS theirs "
+        "WHERE other.root = origins.root AND theirs.value ->> 0 = own.value ->> 0) = 1), 0) "
+        "FROM origins ORDER BY customer_id = root, customer_id"
+    ).fetchall()
+    for wire, identifiers, customer_id, root, own in rows:
+        points = rest[root] if customer_id == root else own
+        rest[root] -= own
+        values = [{"scheme": scheme, "value": value} for _, scheme, value in json.loads(identifiers)]
+        yield {**json.loads(wire), "identifiers": values, "points": points}
 
 
 def _values(connection: Connection, rows: list[Row]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sync.hub.classes import keep_origin, members, merged_among, replan, winners
 from sync.hub.customer_rows import IDENTIFIERS_MAX, CustomerRow, KeptIdentifier
 from sync.hub.customers import show
+from sync.hub.erasures import erased_on
 from sync.hub.feed_log import last_pos
 from sync.runtime.sqlite_file import Connection
 
@@ -106,8 +107,9 @@ def _standing(connection: Connection, loser: str) -> int:
 def _by_itself(connection: Connection, customer_id: str) -> CustomerRow:
     row = connection.execute("SELECT wire, refs FROM customers WHERE customer_id = ?", (customer_id,)).fetchone()
     if row is None:
+        erased = erased_on(connection, customer_id)
         raise MergeRefused(
-            f"{customer_id}: no such customer (or erased); see: loyalty-hub customers show {customer_id}"
+            f"{customer_id} was erased on {erased:%Y-%m-%d}" if erased else f"{customer_id}: no such customer"
         )
     by_id = {
         identifier: KeptIdentifier(identifier, scheme, value)

@@ -48,8 +48,8 @@ class Parked:
 class Known:
     """What the books say of everything a run of events touches. A posting works on it in place.
 
-    `owners` has an identifier only where it leads to exactly one customer; sales, reversals and waiting ones are those
-    of one store.
+    `owners` has an identifier only where it leads to exactly one customer; `closed` has those of people who were
+    erased. Sales, reversals and waiting ones are those of one store.
     """
 
     last_pos: int
@@ -58,6 +58,7 @@ class Known:
     reversals: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, list[Parked]] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
     tallies: dict[str, int] = field(default_factory=dict)
     balances: dict[str, int] = field(default_factory=dict)
 
@@ -190,6 +191,8 @@ class Posting:
         known.tallies[identifier] = known.tallies.get(identifier, 0) + points
         self.tallies.add(identifier)
         owner = known.owners.get(identifier)
+        if owner is None and identifier in known.closed:
+            return self._append("head", identifier)
         if owner is None:
             return self._append("card", identifier, known.tallies[identifier])
         known.balances[owner] = known.balances.get(owner, 0) + points

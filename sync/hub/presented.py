@@ -21,15 +21,27 @@ def known_ids(connection: Connection, presented: Sequence[PresentedIdentifier]) 
 def keep(
     connection: Connection, presented: Sequence[PresentedIdentifier], terminal_id: str, now: datetime
 ) -> tuple[str, ...]:
-    """Keep the values that lead to nobody, and return the ids that lead to somebody."""
+    """Keep the values that lead to nobody, and return the ids that lead to somebody.
+
+    The value of somebody who was erased is not kept again.
+    """
     known = known_ids(connection, presented)
+    closed = _closed_ids(connection, presented)
     connection.executemany(
         "INSERT INTO presented (id, scheme, value, terminal_id, presented_ms) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT DO NOTHING",
         [
             (entry.id, entry.identifier.scheme, entry.identifier.value, terminal_id, int(now.timestamp() * 1000))
             for entry in presented
-            if entry.id not in known
+            if entry.id not in known and entry.id not in closed
         ],
     )
     return known
+
+
+def _closed_ids(connection: Connection, presented: Sequence[PresentedIdentifier]) -> set[str]:
+    rows = connection.execute(
+        "SELECT id FROM erased_identifiers WHERE is_closed AND id IN (SELECT value FROM json_each(?))",
+        (json.dumps([entry.id for entry in presented]),),
+    )
+    return {row[0] for row in rows}

@@ -122,6 +122,8 @@ async def desk(config: HubConfig) -> AsyncIterator[tuple[Writer, Founding]]:
     """Open the hub's database for a command that works beside a running hub or without one."""
     state = private_folder(config.hub.state)
     async with open_writer(database_file(state)) as writer:
+        # Profiles are changed and erased here alone, and leave the pages of the file too.
+        await writer.outside_transaction(lambda connection: connection.execute("PRAGMA secure_delete=ON").fetchone())
         founding = await writer.write(_found)
         yield writer, founding
 
@@ -200,7 +202,15 @@ async def _loops(services: Services, config: HubConfig) -> AsyncIterator[None]:
             services.snapshots.drop_old()
             await services.clock.sleep(TIDY_EVERY_S)
 
-    loops = {"head": services.head.run, "snapshots": services.snapshots.run, "tidy": tidy}
+    async def erased() -> None:
+        await services.snapshots.drop_erased(services.reader)
+
+    loops = {
+        "head": services.head.run,
+        "snapshots": services.snapshots.run,
+        "erased": erased,
+        "tidy": tidy,
+    }
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [

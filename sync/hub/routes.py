@@ -32,6 +32,7 @@ from sync.contract.protocol import (
     write_cursor,
 )
 from sync.hub.batch import Sender
+from sync.hub.erasures import is_news, note_passed
 from sync.hub.feed import Page, Resync, covered, page_text, read_page
 from sync.hub.feed_log import last_pos
 from sync.hub.guard import SERVICES, TERMINAL, Services, check_admin, check_epoch, guard_middleware, services_of
@@ -109,6 +110,7 @@ async def get_feed(request: web.Request) -> web.StreamResponse:
     cursor = read_cursor(query.cursor)
     if cursor is None or cursor.hub_epoch != services.founding.epoch:
         raise Resync
+    await _note_passed(request, cursor.position)
     page = await _page(request, cursor.position, query.limit)
     if page.pos == cursor.position and query.wait:
         await services.head.wait_beyond(cursor.position, query.wait, stopping(request.app))
@@ -195,6 +197,13 @@ ROUTES = (
     Route("GET", "/readyz", get_readyz, "the database answers and every loop runs"),
     Route("GET", "/metrics", get_metrics, "Prometheus metrics; needs the admin key as bearer"),
 )
+
+
+async def _note_passed(request: web.Request, pos: int) -> None:
+    """Write down that a till has erased whom it was told to: what it asks for next, it keeps in the same commit."""
+    services, terminal_id = services_of(request), request[TERMINAL].terminal_id
+    if await services.reader.read(lambda connection: is_news(connection, terminal_id, pos)):
+        await services.writer.write(lambda connection: note_passed(connection, terminal_id, pos))
 
 
 async def _page(request: web.Request, after: int, limit: int) -> Page:

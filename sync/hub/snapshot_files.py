@@ -65,7 +65,9 @@ def chunk_texts(connection: Connection, chunk_rows: int = SNAPSHOT_CHUNK_ROWS) -
         yield len(rows), "".join([customer_text(wire, refs, points) + "\n" for wire, refs, points in rows])
     cards = connection.execute(
         "SELECT identifier, points FROM tallies WHERE points <> 0 "
-        "AND (SELECT count(*) FROM identifiers WHERE id = tallies.identifier) <> 1 ORDER BY identifier"
+        "AND (SELECT count(*) FROM identifiers WHERE id = tallies.identifier) <> 1 "
+        "AND NOT EXISTS (SELECT 1 FROM erased_identifiers WHERE id = tallies.identifier AND is_closed) "
+        "ORDER BY identifier"
     )
     while rows := cards.fetchmany(chunk_rows):
         yield len(rows), "".join([card_text(identifier, points) + "\n" for identifier, points in rows])
@@ -114,6 +116,13 @@ def read_complete(folder: Path, epoch: str) -> list[Snapshot]:
 def remove(folder: Path, snapshot_id: str) -> None:
     """Delete a snapshot's files."""
     shutil.rmtree(folder / snapshot_id, ignore_errors=True)
+
+
+def remove_before(folder: Path, epoch: str, pos: int) -> None:
+    """Delete the snapshots from before a position; for when no hub runs."""
+    for snapshot in read_complete(folder, epoch):
+        if snapshot.begun.pos < pos:
+            remove(folder, snapshot.snapshot_id)
 
 
 _AS_OF: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+from sync.hub.erasures import newest_pos
 from sync.hub.feed_log import floor
+from sync.hub.head import LOOK_S
 from sync.hub.snapshot_files import (
     Snapshot,
     begin,
@@ -57,6 +59,7 @@ class Snapshots:
         self._clock = clock
         self._made = {snapshot.snapshot_id: snapshot for snapshot in read_complete(folder, epoch)}
         self._under_way: Snapshot | None = None
+        self._erased_pos = 0
         self._wanted = asyncio.Event()
         self._progress = asyncio.Event()
 
@@ -75,7 +78,7 @@ class Snapshots:
                     await progress.wait()
         except TimeoutError:
             snapshot = self._under_way
-        if snapshot is None:
+        if snapshot is None or not self._holds_nobody_erased(snapshot):
             raise SnapshotDelayed
         return snapshot
 
@@ -85,8 +88,9 @@ class Snapshots:
         Raises:
             SnapshotUnknown: it is gone.
         """
-        if self._under_way is not None and self._under_way.snapshot_id == snapshot_id:
-            return self._under_way
+        under_way = self._under_way
+        if under_way is not None and under_way.snapshot_id == snapshot_id and self._holds_nobody_erased(under_way):
+            return under_way
         if snapshot_id not in self._made:
             raise SnapshotUnknown
         return self._made[snapshot_id]
@@ -107,12 +111,24 @@ class Snapshots:
 
     def drop_old(self) -> None:
         """Delete what no till will ask for any more."""
+        for made in [made for made in self._made.values() if not self._holds_nobody_erased(made)]:
+            del self._made[made.snapshot_id]
+            remove(self._folder, made.snapshot_id)
         now = self._clock.now()
         by_age = sorted(self._made.values(), key=lambda made: made.begun.as_of)
         for number, old in enumerate(by_age, start=1):
             if len(by_age) - number >= KEPT or now - old.begun.as_of > KEPT_FOR:
                 del self._made[old.snapshot_id]
                 remove(self._folder, old.snapshot_id)
+
+    async def drop_erased(self, reader: Reader) -> None:
+        """Drop every snapshot that holds somebody who was erased since, soon after the commit; never returns."""
+        while True:
+            pos = await reader.read(newest_pos)
+            if pos > self._erased_pos:
+                self._erased_pos = pos
+                self.drop_old()
+            await self._clock.sleep(LOOK_S)
 
     async def run(self) -> None:
         """Make snapshots as they are asked for; never returns."""
@@ -122,14 +138,18 @@ class Snapshots:
             self._wanted.clear()
 
     async def _fresh(self) -> Snapshot | None:
-        if self._under_way is not None:
+        if self._under_way is not None and self._holds_nobody_erased(self._under_way):
             return self._under_way
-        if not self._made:
+        if self._under_way is not None or not self._made:
             return None
         newest = max(self._made.values(), key=lambda snapshot: snapshot.begun.as_of)
         age = self._clock.now() - newest.begun.as_of
         still_joins_the_feed = newest.begun.pos >= await self._reader.read(floor)
         return newest if timedelta(0) <= age <= FRESH and still_joins_the_feed else None
+
+    def _holds_nobody_erased(self, snapshot: Snapshot) -> bool:
+        """Tell whether a snapshot is from after every erasure that this process knows of."""
+        return snapshot.begun.pos >= self._erased_pos
 
     async def _make(self) -> None:
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ import json
 import random
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from sync.contract.protocol import Outcome, UploadAnswer
 from sync.hub.batch import Sender
@@ -36,6 +36,7 @@ class State:
     opening: dict[str, int]
     own: dict[str, frozenset[str]]  # customer -> its cards
     edges: dict[str, str]  # loser -> winner
+    closed: set[str]  # cards of people who were erased
 
     def root(self, customer_id: str) -> str:
         while customer_id in self.edges:
@@ -62,6 +63,8 @@ class State:
             accounts[root] = accounts.get(root, 0) + self.opening.get(customer_id, 0)
         for card in CARDS:
             customers = self.customers_of(card)
+            if not customers and card in self.closed:
+                continue
             account = customers.pop() if len(customers) == 1 else card
             accounts[account] = accounts.get(account, 0) + self.ledger.get(card, 0)
         return {account: points for account, points in accounts.items() if points}
@@ -107,7 +110,7 @@ class World:
         self.books = books
         self.die = random.Random(seed)
         self.tills = [Till(f"till-{number}") for number in range(3)]
-        self.now = State({}, {}, {}, {})
+        self.now = State({}, {}, {}, {}, set())
         self.states: dict[int, State] = {}
         self.sales: dict[str, tuple[str, int, str]] = {}  # sale -> card, points, till; only those that will count
         self.booked: set[str] = set()
@@ -188,11 +191,7 @@ class World:
         """Import a customer with some cards, perhaps another's; or one leaves."""
         customer_id = self.die.choice(CUSTOMERS)
         if self.die.random() < 0.15:
-            self.left_at = self.books.put(Leaving(customer_id, "out_of_scope")).pos
-            self.now.own.pop(customer_id, None)
-            self.now.edges = {
-                loser: winner for loser, winner in self.now.edges.items() if customer_id not in (loser, winner)
-            }
+            self._leave(customer_id, is_erased=self.die.random() < 0.5)
         else:
             self._count += 1
             cards = self.die.sample(CARDS, self.die.randrange(0, 3))
@@ -203,7 +202,23 @@ class World:
             if customer_id not in self.now.own and points:
                 self.now.opening.setdefault(customer_id, points)
             self.now.own[customer_id] = frozenset(cards)
+            for card in self.now.closed & set(cards):  # a card that is given to somebody again begins at 0
+                self.now.ledger[card] = 0
+            self.now.closed -= set(cards)
         self._note()
+
+    def _leave(self, customer_id: str, *, is_erased: bool) -> None:
+        """Let one leave; who is erased takes along everybody merged with it."""
+        reason: Literal["erased", "out_of_scope"] = "erased" if is_erased else "out_of_scope"
+        root = self.now.root(customer_id)
+        together = {one for one in self.now.own if self.now.root(one) == root} if is_erased else {customer_id}
+        self.left_at = self.books.put(Leaving(customer_id, reason)).pos
+        cards: set[str] = set()
+        for one in together:
+            cards |= self.now.own.pop(one, frozenset())
+            self.now.edges = {loser: winner for loser, winner in self.now.edges.items() if one not in (loser, winner)}
+        if is_erased:
+            self.now.closed |= {card for card in cards if not self.now.customers_of(card)}
 
     def merge(self, _: Till) -> None:
         """Merge any two customers; one that cannot be leaves everything as it is."""
@@ -339,4 +354,10 @@ class World:
         self.states[last_pos(self.books.connection)] = self._copy()
 
     def _copy(self) -> State:
-        return State(dict(self.now.ledger), dict(self.now.opening), dict(self.now.own), dict(self.now.edges))
+        return State(
+            dict(self.now.ledger),
+            dict(self.now.opening),
+            dict(self.now.own),
+            dict(self.now.edges),
+            set(self.now.closed),
+        )

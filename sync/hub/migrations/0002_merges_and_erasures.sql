@@ -24,6 +24,29 @@ CREATE TABLE origins (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX origins_by_root ON origins (root);
 
+-- Who was erased, and at which position of the feed the tills are told. The id alone; nothing of the person is left.
+CREATE TABLE erasures (
+    customer_id TEXT NOT NULL,
+    pos INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (pos, customer_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX erasures_by_customer ON erasures (customer_id);
+
+-- How far each till is known to have passed the erasures: it asked for what follows this position.
+CREATE TABLE passed (
+    terminal_id TEXT PRIMARY KEY,
+    pos INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Identifiers of people who were erased. While one is closed, the points on it are nobody's and are shown nowhere. One
+-- that is given to a customer later begins at 0: what was booked on it until then is `buried` (and not in `tallies`).
+CREATE TABLE erased_identifiers (
+    id TEXT PRIMARY KEY CHECK (length(id) = 32),
+    is_closed INTEGER NOT NULL CHECK (is_closed IN (0, 1)),
+    buried INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
 DROP VIEW ledger;
 -- Every booking with the account it belongs to now: its customer, or the bare identifier.
 CREATE VIEW ledger (source, identifier, customer_id, points) AS
@@ -45,4 +68,17 @@ SELECT
     NULL,
     coalesce((SELECT root FROM origins WHERE origins.customer_id = openings.customer_id), openings.customer_id),
     points
-FROM openings;
+FROM openings
+UNION ALL
+SELECT
+    'buried',
+    id,
+    (
+        SELECT min(leads.customer_id)
+        FROM identifiers AS leads
+        WHERE leads.id = erased_identifiers.id
+        HAVING count(*) = 1
+    ),
+    -buried
+FROM erased_identifiers
+WHERE buried <> 0;

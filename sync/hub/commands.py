@@ -1,0 +1,136 @@
+"""What a person at the hub does with single customers: merge, unmerge, show, erase. Each returns what to tell them.
+
+All work beside a running hub or without one; a running hub tells the tills within a second. No name is printed: ids
+are enough, and a terminal's history is no place for people.
+"""
+
+import asyncio
+
+from sync.hub.classes import members, winners
+from sync.hub.config import HubConfig
+from sync.hub.customer_rows import Leaving
+from sync.hub.customers import put_customers
+from sync.hub.erasures import erased_on, listed
+from sync.hub.merging import merge, unmerge
+from sync.hub.root import desk, is_running
+from sync.hub.snapshot_files import remove_before
+from sync.runtime.clock import SystemClock
+from sync.runtime.database import Writer
+from sync.runtime.sqlite_file import Connection
+
+
+class NotDone(Exception):
+    """What was asked for was not done; the message says why and the next step. Nothing was changed."""
+
+
+async def merge_customers(config: HubConfig, loser: str, winner: str) -> str:
+    """Merge a customer into another.
+
+    Raises:
+        MergeRefused: it cannot be.
+    """
+    now_ms = _now_ms()
+    async with desk(config) as (writer, _):
+        merged = await writer.write(lambda connection: merge(connection, loser, winner, now_ms))
+    if not merged.is_new:
+        return f"{loser} was merged already (merge {merged.merge_id}); nothing changed"
+    return f"{loser} is shown as {merged.shown_as} now (merge {merged.merge_id}); to end it: customers unmerge {loser}"
+
+
+async def unmerge_customer(config: HubConfig, named: str) -> str:
+    """End a merge, named by its loser or its number.
+
+    Raises:
+        MergeRefused: no such merge stands.
+    """
+    now_ms = _now_ms()
+    async with desk(config) as (writer, _):
+        ended = await writer.write(lambda connection: unmerge(connection, named, now_ms))
+    return f"{ended.loser} is a customer by itself again, apart from {ended.winner} (merge {ended.merge_id} ended)"
+
+
+async def show_customer(config: HubConfig, customer_id: str) -> str:
+    """Say what a customer is merged with, and the points shown.
+
+    Raises:
+        NotDone: there is no such customer.
+    """
+    async with desk(config) as (writer, _):
+        return await writer.write(lambda connection: _shown(connection, customer_id))
+
+
+async def erase_customer(config: HubConfig, customer_id: str, *, is_sure: bool) -> str:
+    """Erase a person: the customer and everybody merged with it. It cannot be taken back.
+
+    Raises:
+        NotDone: there is no such customer, or the caller is not sure.
+    """
+    now_ms = _now_ms()
+    async with desk(config) as (writer, founding):
+        together = await writer.write(lambda connection: _persons(connection, customer_id))
+        named = " and ".join(sorted(together))
+        if not is_sure:
+            raise NotDone(
+                f"this erases {named} here and on every till, and cannot be taken back (unmerge first to keep one); "
+                "to do it, add --yes"
+            )
+        put = await writer.write(lambda connection: put_customers(connection, [Leaving(customer_id, "erased")], now_ms))
+        log_is_clean = await _clean_log(writer)
+    if not is_running(config):
+        await asyncio.to_thread(remove_before, config.hub.state / "snapshots", founding.epoch, put.pos)
+    said = (
+        f"{named} erased; the ledger keeps its rows without a person\nwhich tills have heard: customers erase --status"
+    )
+    return said if log_is_clean else f"{said}\nhub.db-wal holds older pages until the hub has been idle for a moment"
+
+
+async def show_erasures(config: HubConfig) -> str:
+    """List the erasures, and the tills that may still hold the person."""
+    async with desk(config) as (writer, _):
+        erasures = await writer.write(listed)
+    lines = []
+    for erasure in erasures:
+        tills = ", ".join(f"{terminal_id} {name}".rstrip() for terminal_id, name in erasure.behind)
+        lines.append(
+            f"{erasure.customer_id:24}  {erasure.at:%Y-%m-%d %H:%M:%SZ}  {tills or 'every till has erased it'}"
+        )
+    return "\n".join(lines) or "nobody was erased"
+
+
+def _now_ms() -> int:
+    return int(SystemClock().now().timestamp() * 1000)
+
+
+def _shown(connection: Connection, customer_id: str) -> str:
+    together = _persons(connection, customer_id)
+    root = [customer_id, *winners(connection, customer_id)][-1]
+    row = connection.execute("SELECT points FROM balances WHERE customer_id = ?", (root,)).fetchone()
+    lines = [f"{customer_id}: shown as {root} with {row[0] if row else 0} points"]
+    lines += [
+        f"  merge {merge_id}: {loser} into {winner}"
+        for merge_id, loser, winner in connection.execute(
+            "SELECT merge_id, loser, winner FROM merges WHERE undone_ms IS NULL ORDER BY merge_id"
+        )
+        if loser in together
+    ]
+    return "\n".join(lines)
+
+
+def _persons(connection: Connection, customer_id: str) -> set[str]:
+    """Return the customer and all who are merged with it."""
+    together = members(connection, [customer_id])
+    is_there = connection.execute("SELECT 1 FROM customers WHERE customer_id = ?", (customer_id,)).fetchone()
+    if is_there is None and together == {customer_id}:
+        erased = erased_on(connection, customer_id)
+        raise NotDone(
+            f"{customer_id} was erased on {erased:%Y-%m-%d}" if erased else f"{customer_id}: no such customer"
+        )
+    return together
+
+
+async def _clean_log(writer: Writer) -> bool:
+    """Write the log back into the file, so that it holds no older pages; tell whether all of it could be."""
+    row = await writer.outside_transaction(
+        lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    )
+    return row is not None and row[0] == 0
