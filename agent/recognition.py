@@ -97,15 +97,27 @@ class Recognition:
         return Shown(self._found_view(found, presented), accounts | {presented.id}, again)
 
     def person_shown(self, customer_id: str) -> Shown:
-        """Return what the screen shows for a customer: nothing, where they have left this cache meanwhile."""
+        """Return what the screen shows for a customer: nothing, where they have left this cache meanwhile.
+
+        One who was merged with another meanwhile, or parted again, is shown as whom their identifiers lead to now.
+        """
         person = self._store.customers.by_id(customer_id)
         if person is None:
             return Shown(NothingView())
 
         async def again() -> Shown:
-            return self.person_shown(customer_id)
+            return self.person_shown(self._now(person))
 
         return Shown(self._view(person), _accounts(person), again)
+
+    def _now(self, person: Person) -> str:
+        """Return the id that a person goes by now: their own, or the one that all of their identifiers lead to."""
+        customer_id = person.customer.customer_id
+        if self._store.customers.by_id(customer_id) is not None:
+            return customer_id
+        found = [self._store.customers.by_identifier(identifier.id).people for identifier in person.identifiers]
+        others = {other.customer.customer_id for people in found for other in people}
+        return others.pop() if len(others) == 1 else customer_id
 
     def card_of(self, request: SaleRequest | QuoteRequest) -> Presented | None:
         """Return the card that a sale presents, or None where it presents none.

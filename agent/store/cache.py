@@ -15,7 +15,7 @@ from agent.store.live import LiveCache
 from agent.store.loading import PARTS, SnapshotBroken, begin, conclude, load_chunk, place_identifiers
 from agent.store.rows import apply_page
 from sync.contract.program import Program
-from sync.contract.protocol import FeedPage, OutcomePut, ProgramPut, SnapshotManifest
+from sync.contract.protocol import CustomerGone, FeedPage, OutcomePut, ProgramPut, SnapshotManifest
 from sync.runtime.clock import Clock
 from sync.runtime.database import Reader, Writer, open_writer
 from sync.runtime.near_reader import NearReader
@@ -68,7 +68,7 @@ class CustomerCache:
         """Write a page; return the customer ids and identifier ids it touched.
 
         Programs and verdicts go to the till's own file first. A page that is applied again after a crash between the
-        two files changes nothing there.
+        two files changes nothing there. Somebody erased leaves every page of both files: rows, words, logs.
         """
         outcomes = [change for change in page.changes if isinstance(change, OutcomePut)]
         if outcomes:
@@ -76,7 +76,14 @@ class CustomerCache:
         for change in page.changes:
             if isinstance(change, ProgramPut):
                 await self.keep_program(change.program)
+        erased = [
+            gone.customer_id for gone in page.changes if isinstance(gone, CustomerGone) and gone.reason == "erased"
+        ]
+        if erased:
+            await self._live.forget_presented(erased)
         touched = await self._live.writer.write(lambda connection: apply_page(connection, page))
+        if erased:
+            await self._leave_no_pages()
         if page.covered:
             await self._live.read_coverage()
         return frozenset(touched)
@@ -121,6 +128,12 @@ class CustomerCache:
         await _pragma(writer, "wal_checkpoint(TRUNCATE)")
         await self._close_next()
         await self._live.promote(self._near, self._reader)
+
+    async def _leave_no_pages(self) -> None:
+        """Take what was erased out of the log and out of a load that was cut off. The file itself zeroes its pages."""
+        await _pragma(self._live.writer, "wal_checkpoint(TRUNCATE)")
+        if self._loaded_into is None:
+            delete(self._live.next_file.path)
 
     def _next(self) -> Writer:
         if self._loaded_into is None:

@@ -4,8 +4,9 @@ The number stands in the till's own database. So a till that dies at any moment 
 cache: the old one, or the new one.
 """
 
+import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Self
@@ -76,6 +77,21 @@ class LiveCache:
         self._coverage = await self.writer.outside_transaction(
             lambda connection: dict(connection.execute("SELECT inc, through FROM coverage").fetchall())
         )
+
+    async def forget_presented(self, customer_ids: Sequence[str]) -> None:
+        """Erase the values of these customers' identifiers that were presented here. Before their rows here go."""
+
+        def ids(connection: Connection) -> list[tuple[bytes]]:
+            rows = connection.execute(
+                "SELECT identifiers.id FROM customers JOIN identifiers ON identifiers.customer = customers.number "
+                "WHERE customer_id IN (SELECT value FROM json_each(?))",
+                (json.dumps(customer_ids),),
+            )
+            return [(row[0],) for row in rows]
+
+        presented = await self.writer.outside_transaction(ids)
+        if presented:
+            await self._till.write(lambda till: till.executemany("DELETE FROM presented WHERE id = ?", presented))
 
     async def promote(self, near: NearReader, reader: Reader) -> None:
         """Let the next cache, loaded and closed, take the place of the live one, which is deleted."""

@@ -87,6 +87,28 @@ async def test_a_card_whose_customer_left_while_it_was_shown_is_still_credited_b
         assert (await _ok(pos, "/api/v1/sales", _sale(card_id=view["card_id"])))["state"] == "kept_for_card"
 
 
+async def test_a_customer_on_the_screen_who_is_merged_is_shown_as_the_winner_and_after_the_unmerge_too(
+    tmp_path: Path,
+) -> None:
+    gone = CustomerGone(customer_id="anna", reason="out_of_scope", merged_into="ben")
+    anna = shop.put(shop.customer("anna"), 100, [_CARD])
+    async with till_and_pos(tmp_path) as (till, pos):
+        await _know(till, anna, shop.put(shop.customer("ben"), 20, [_OTHER]))
+        assert (await pos.get("/api/v1/customers/anna"))[0] == 200
+        await _know(till, shop.put(shop.customer("ben"), 120, [_OTHER, _CARD]), gone, position=2)
+        till.screen.touched(frozenset({"anna", "ben"}))
+        merged = await _beyond(till, till.screen.state.seq)
+        assert (merged["customer_id"], merged["balance"]["posted"]) == ("ben", 120)
+        await _know(till, anna, shop.put(shop.customer("ben"), 20, [_OTHER]), position=3)
+        till.screen.touched(frozenset({"anna", "ben"}))
+        parted = await _beyond(till, till.screen.state.seq)
+        assert (parted["customer_id"], parted["balance"]["posted"]) == ("ben", 20)
+
+
+async def _beyond(till: Till, seq: int) -> dict[str, Any]:
+    return (await till.screen.beyond(seq)).view.model_dump()
+
+
 async def test_a_page_that_outlived_the_till_credits_the_card_it_still_shows(tmp_path: Path) -> None:
     async with till_and_pos(tmp_path) as (_, pos):
         view = await _ok(pos, "/api/v1/scans", {"text": shop.card()})
