@@ -115,9 +115,10 @@ class Snapshots:
             del self._made[made.snapshot_id]
             remove(self._folder, made.snapshot_id)
         now = self._clock.now()
-        by_age = sorted(self._made.values(), key=lambda made: made.begun.as_of)
-        for number, old in enumerate(by_age, start=1):
-            if len(by_age) - number >= KEPT or now - old.begun.as_of > KEPT_FOR:
+        # In the order they were made in, and not by a wall clock that may have been set back meanwhile.
+        in_order = list(self._made.values())
+        for number, old in enumerate(in_order, start=1):
+            if len(in_order) - number >= KEPT or now - old.begun.as_of > KEPT_FOR:
                 del self._made[old.snapshot_id]
                 remove(self._folder, old.snapshot_id)
 
@@ -142,7 +143,7 @@ class Snapshots:
             return self._under_way
         if self._under_way is not None or not self._made:
             return None
-        newest = max(self._made.values(), key=lambda snapshot: snapshot.begun.as_of)
+        newest = list(self._made.values())[-1]
         age = self._clock.now() - newest.begun.as_of
         still_joins_the_feed = newest.begun.pos >= await self._reader.read(floor)
         return newest if timedelta(0) <= age <= FRESH and still_joins_the_feed else None
