@@ -75,6 +75,21 @@ def test_an_erasure_names_whom_it_takes_and_wants_to_be_sure(config: Path, capsy
     assert b"9990000000012348" not in files
 
 
+def test_a_snapshot_from_before_an_erasure_goes_where_no_hub_runs(config: Path) -> None:
+    async def make_one() -> None:
+        async with hub_in_process(config.parent / "hub") as hub, open_session() as session:
+            enrolment = await enrol(hub.url, EnrolRequest(code=await hub.invite(), agent_version="1"))
+            await WireTill(hub.url, enrolment, session).client.snapshot_manifest(enrolment.hub_epoch)
+
+    asyncio.run(make_one())
+    snapshots = config.parent / "hub" / "snapshots"
+    assert len(list(snapshots.iterdir())) == 1
+
+    assert call(config, "erase", "C-1", "--yes") == 0
+
+    assert list(snapshots.iterdir()) == []
+
+
 async def test_a_running_hub_tells_its_tills_and_knows_which_have_heard(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
