@@ -33,13 +33,15 @@ from sync.pump.pusher import Pusher, Terminal
 from sync.runtime.clock import Clock, SystemClock
 from sync.runtime.http_server import ServedAt, serve
 from sync.runtime.metrics import Metrics
-from sync.runtime.sqlite_file import driver_notice
+from sync.runtime.sqlite_file import DatabaseDamaged, driver_notice
 from sync.runtime.state_lock import hold, private_folder
-from sync.runtime.supervise import Board, supervise
+from sync.runtime.supervise import Board, Loop, State, supervise
 
 _log = logging.getLogger(__name__)
 # The outbox figures are cheap to read; this often they are on the page within the second that counts.
 STORE_LOOK_S = 1.0
+# A disk that damages files again and again must not have them salvaged in a tight loop.
+DAMAGE_PAUSE_S = 1.0
 # The screen's word for a disk without room.
 STORAGE_FULL = "storage_full"
 
@@ -54,10 +56,26 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
-    async with running(settings) as till:
-        _log.info("ready: address=http://%s:%d", *till.at)
-        await stop.wait()
-        _log.info("stopping")
+    clock = SystemClock()
+    while not stop.is_set():
+        try:
+            async with running(settings, clock) as till:
+                _log.info("ready: address=http://%s:%d", *till.at)
+                await _first_of(stop, till.store.damaged.rung)
+                _log.info("stopping")
+        except* DatabaseDamaged:  # the alarm has rung, and an unsupervised room was the first to fall over it
+            pass
+        if not stop.is_set():
+            _log.error("a database is damaged: the till opens its files anew and saves what can be read")
+            await clock.sleep(DAMAGE_PAUSE_S)
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as group:
+        waits = [group.create_task(event.wait()) for event in events]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +92,7 @@ class Till:
 
 @asynccontextmanager
 async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Till]:
-    """Run a till for the length of the block.
+    """Run a till for the length of the block. Where `store.damaged` has rung, end it and run it again.
 
     Raises:
         AlreadyRunning, DatabaseError, KeyFileError, HubSetupError, ServeError: it cannot start.
@@ -87,6 +105,8 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         store = await stack.enter_async_context(_open_store(settings, enrolment.now, clock))
         metrics = Metrics(program="loyalty-agent", version=VERSION)
         board = Board(metrics)
+        if store.salvaged is not None:
+            board.put("till.db", Loop(State.SALVAGED, clock.now()))
         screen = _screen(settings, store, clock)
         display = CustomerDisplay(screen, clock)
         standing = _Standing(store, clock)
@@ -122,7 +142,9 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
                 group.create_task(display.run()),
                 group.create_task(_watch_store(store, screen, line, standing, clock)),
                 group.create_task(supervise("upload", pusher.run, clock=clock, board=board)),
-                group.create_task(supervise("download", puller.run, clock=clock, board=board)),
+                group.create_task(
+                    supervise("download", _telling(puller.run, store.damaged.ring), clock=clock, board=board)
+                ),
                 group.create_task(supervise("scanner", scanner.run, clock=clock, board=board)),
                 group.create_task(_upkeep(settings, store, line, clock, board)),
             ]
@@ -205,6 +227,19 @@ def _screen(settings: Settings, store: Store, clock: Clock) -> Screen:
     return screen
 
 
+def _telling(run: Callable[[], Awaitable[None]], ring: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    """Return a loop that tells of damage in the cache, which its own writer meets."""
+
+    async def telling() -> None:
+        try:
+            await run()
+        except DatabaseDamaged:
+            ring()
+            raise
+
+    return telling
+
+
 async def _upkeep(settings: Settings, store: Store, line: Line, clock: Clock, board: Board) -> None:
     """Keep the files of the till in shape."""
     keep = timedelta(days=settings.storage.keep_acked_days)
@@ -274,3 +309,5 @@ def _count(metrics: Metrics, screen: Screen, store: Store, clock: Clock) -> None
     metrics.gauge_of(
         "disk_full", "1 while the disk is full and sales are refused.", lambda: float(store.ballast.is_full)
     )
+    lost = store.salvaged.lost if store.salvaged is not None else 0
+    metrics.gauge_of("salvage_lost", "Events lost with a damaged file, found at this start.", lambda: float(lost))

@@ -5,6 +5,7 @@
 local events that the figure does not contain, which stand in the till.
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,7 @@ from agent.store.acts import ActHistory
 from agent.store.ballast import Ballast
 from agent.store.cache import CustomerCache
 from agent.store.customers import Customers
+from agent.store.damage import DamageAlarm, bring_back
 from agent.store.entries import Terminal
 from agent.store.files import till_file
 from agent.store.holders import Holders
@@ -22,6 +24,7 @@ from agent.store.journal import EventJournal
 from agent.store.live import ATTACHED, LiveCache
 from agent.store.outbox import Outbox
 from agent.store.pruning import Pruner
+from agent.store.salvage import Salvaged
 from agent.store.wedge import ScannerSettings
 from sync.runtime.clock import Clock
 from sync.runtime.database import open_reader, open_writer
@@ -46,6 +49,10 @@ class Store:
     scanner: ScannerSettings
     pruner: Pruner
     ballast: Ballast
+    salvaged: Salvaged | None
+    """What came of the till's file at this start, where it was damaged."""
+    damaged: DamageAlarm
+    """Rings when a part of a file cannot be read: close the store and open it again."""
 
 
 @asynccontextmanager
@@ -65,20 +72,24 @@ async def open_store(
         inc: this process's incarnation; a new one where none is given.
 
     Raises:
-        DatabaseError: the till's file cannot be used; the message names it and the next step. A damaged cache is
-            begun anew instead.
+        DatabaseError: the till's file cannot be used; the message names it and the next step. A damaged till is
+            salvaged instead, a damaged cache begun anew.
     """
     terminal = Terminal(terminal_id, store_id, inc or secrets.token_hex(_INCARNATION_BYTES))
     till = till_file(folder, key)
     ballast = Ballast(folder)
     ballast.release_where_nothing_opens()
+    salvaged = await asyncio.to_thread(bring_back, folder, key, clock.now())
+    damaged = DamageAlarm(folder)
     async with AsyncExitStack() as stack:
-        writer = await stack.enter_async_context(open_writer(till))
+        stack.push(damaged.heard)
+        writer = await stack.enter_async_context(open_writer(till, damaged.ring))
         # A card number that the hub has now leaves the pages of the file too.
         await writer.outside_transaction(lambda connection: connection.execute("PRAGMA secure_delete=ON").fetchone())
         live = await stack.enter_async_context(LiveCache(folder, key, writer))
-        reader = await stack.enter_async_context(open_reader(till, {ATTACHED: live.file}))
-        near = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}))
+        reader = await stack.enter_async_context(open_reader(till, {ATTACHED: live.file}, damaged.ring))
+        near = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}, damaged.ring))
+        # Used on the writer's thread, and the writer tells of the damage.
         selling = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}))
         live.follow(selling)
         journal = EventJournal(writer, reader, terminal, clock, ballast, lambda: live.coverage)
@@ -94,4 +105,6 @@ async def open_store(
             ScannerSettings(near, writer),
             Pruner(writer, lambda: live.coverage),
             ballast,
+            salvaged,
+            damaged,
         )

@@ -38,7 +38,7 @@ WHERE s.sale_id = ?
 # A sale whose event was pruned; too old for any shift.
 _OF_BYGONE_SALE = f"""{_COLUMNS.format(net_minor="j.net_minor", currency="j.currency")}
 FROM main.sales s JOIN main.bygone j ON j.position = s.position LEFT JOIN main.presented p ON p.id = j.subject
-WHERE s.sale_id = ?
+WHERE s.sale_id = ? AND j.net_minor IS NOT NULL
 """
 # A reversal names its sale too, but stands at another position.
 _NEWEST = f"""{_COLUMNS_OF_EVENT}

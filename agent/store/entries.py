@@ -126,7 +126,7 @@ def record_sale(connection: Connection, terminal: Terminal, stamp: Stamp, entry:
     if known is not None:
         if known[0] != entry.fingerprint:
             raise SaleIdReused(f"sale {entry.sale_id} was recorded with another content; give each sale its own id")
-        return Recorded(known[1], None, known[2].hex())
+        return Recorded(known[1], None, known[2].hex() if known[2] else None)
     decision = entry.decide()
     basis = decision.basis
     draft = decision.plan(fold(basis.posted, _pending_on(connection, basis)))
@@ -296,6 +296,6 @@ def _sale_here(connection: Connection, sale_id: str) -> SaleHere | None:
         " WHERE s.sale_id = ?",
         (sale_id,),
     ).fetchone()
-    if row is None:
+    if row is None or row[0] is None:  # its event was lost with a damaged file: the hub decides
         return None
     return SaleHere(row[0].hex(), 0 if row[3] else row[1], row[2])

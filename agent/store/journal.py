@@ -24,7 +24,7 @@ from agent.store.entries import (
     record_sale,
 )
 from agent.store.files import milliseconds, moment
-from agent.store.pruning import forget_marks, pruned_between, pruned_marker
+from agent.store.pruning import forget_marks, gone_marker, pruned_between
 from agent.store.settling import conclude, rewind, settle, sweep, withhold
 from sync.contract.identifiers import Identifier, Scheme
 from sync.contract.program import Program
@@ -283,7 +283,7 @@ def _next_batch(connection: Connection, terminal: Terminal, max_events: int, max
         (first_position + acked_through, first_position + length, max_events),
     ):
         if event is None:
-            event = pruned_marker(terminal.terminal_id, terminal.store_id, inc, seq, moment(recorded_at))  # noqa: PLW2901
+            event = gone_marker(terminal.terminal_id, terminal.store_id, inc, seq, moment(recorded_at))  # noqa: PLW2901
         size_bytes += len(event.encode()) + 1
         if events and size_bytes > max_bytes:
             break

@@ -20,8 +20,9 @@ from sync.runtime.clock import Clock
 from sync.runtime.database import Writer
 from sync.runtime.sqlite_file import Connection
 
-# The type of a marker. No hub knows it: it parks the marker and goes on with the next event.
-PRUNED = "loyalty.pruned.v1"
+# The type of a marker for an event that is kept no more: pruned, or lost with a damaged file. No hub knows the type: it
+# parks the marker and goes on with the next event.
+GONE = "loyalty.gone.v1"
 # A commit of so many rows takes some milliseconds; a credit waits no longer behind it.
 ROWS_PER_STEP = 100
 STEP_PAUSE_S = 0.25
@@ -84,14 +85,14 @@ def pruned_between(connection: Connection, inc: str, held_through: int) -> int:
     return int(row[0]) if row else 0
 
 
-def pruned_marker(terminal_id: str, store_id: str, inc: str, seq: int, recorded_at: datetime) -> str:
+def gone_marker(terminal_id: str, store_id: str, inc: str, seq: int, recorded_at: datetime) -> str:
     """Return what goes in place of an event that is not kept any more: its identity and its time, nothing else."""
     return canonical_json(
         {
             "specversion": "1.0",
             "id": event_id(terminal_id, inc, seq),
             "source": event_source(store_id, terminal_id),
-            "type": PRUNED,
+            "type": GONE,
             "time": recorded_at.isoformat(),
             "datacontenttype": "application/json",
             "inc": inc,

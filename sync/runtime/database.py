@@ -22,6 +22,7 @@ import aiosqlite
 from sync.runtime.sqlite_file import (
     DRIVER_ERROR,
     Connection,
+    DatabaseDamaged,
     DatabaseError,
     DatabaseFile,
     attach_instead,
@@ -39,14 +40,16 @@ Work = Callable[[Connection], T]
 
 
 @contextlib.asynccontextmanager
-async def open_writer(file: DatabaseFile) -> AsyncIterator["Writer"]:
+async def open_writer(file: DatabaseFile, on_damage: Callable[[], None] | None = None) -> AsyncIterator["Writer"]:
     """Open the one writing connection of a file, made or migrated first. Closes in `finally`, after waiting work.
+
+    `on_damage` is called whenever a part of the file cannot be read.
 
     Raises:
         DatabaseError: one of its kinds, naming the file and the next step.
     """
     async with _connection(lambda: open_for_writing(file)) as connection:
-        writer = Writer(connection)
+        writer = Writer(connection, on_damage)
         try:
             yield writer
         finally:
@@ -55,22 +58,27 @@ async def open_writer(file: DatabaseFile) -> AsyncIterator["Writer"]:
 
 @contextlib.asynccontextmanager
 async def open_reader(
-    file: DatabaseFile, attached: Mapping[str, DatabaseFile] | None = None
+    file: DatabaseFile,
+    attached: Mapping[str, DatabaseFile] | None = None,
+    on_damage: Callable[[], None] | None = None,
 ) -> AsyncIterator["Reader"]:
     """Open a connection that only reads `file`, with other files attached under their names.
+
+    `on_damage` is called whenever a part of a file cannot be read.
 
     Raises:
         DatabaseError: one of its kinds, naming the file and the next step.
     """
     async with _connection(lambda: open_for_reading(file, attached or {})) as connection:
-        yield Reader(connection)
+        yield Reader(connection, on_damage)
 
 
 class Writer:
     """The one writing connection of a file."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: aiosqlite.Connection, on_damage: Callable[[], None] | None = None) -> None:
         self._connection = connection
+        self._on_damage = on_damage
         self._waiting: deque[_Waiting[Any]] = deque()
         self._is_due = False
         self._is_closed = False
@@ -95,7 +103,12 @@ class Writer:
             self._is_due = True
             loop.call_soon(self._ask_thread)
         await waiting.done
-        return waiting.answer()
+        try:
+            return waiting.answer()
+        except DatabaseDamaged:
+            if self._on_damage is not None:
+                self._on_damage()
+            raise
 
     async def outside_transaction(self, work: Work[T]) -> T:
         """Run what SQLite refuses inside a transaction: a checkpoint, an attach, an optimize."""
@@ -125,12 +138,18 @@ class Writer:
 class Reader:
     """A connection that only reads."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: aiosqlite.Connection, on_damage: Callable[[], None] | None = None) -> None:
         self._connection = connection
+        self._on_damage = on_damage
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` against one unchanging state of the file and return what it returned."""
-        return await _on_thread(self._connection, lambda connection: read_one_state(connection, work))
+        try:
+            return await _on_thread(self._connection, lambda connection: read_one_state(connection, work))
+        except DatabaseDamaged:
+            if self._on_damage is not None:
+                self._on_damage()
+            raise
 
     async def attach_instead(self, name: str, file: DatabaseFile) -> None:
         """Let another file stand under an attached name, between two reads."""

@@ -5,7 +5,7 @@ takes to read (measured at a million customers). A look-up by key touches a hand
 the event loop. Whatever may take longer (a search, a list, a batch) goes to the reader that has a thread of its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from sync.runtime.database import Work
 from sync.runtime.sqlite_file import (
     DRIVER_ERROR,
     Connection,
+    DatabaseDamaged,
     DatabaseFile,
     Row,
     attach_instead,
@@ -25,15 +26,19 @@ T = TypeVar("T")
 
 
 @contextmanager
-def open_near_reader(file: DatabaseFile, attached: Mapping[str, DatabaseFile]) -> Iterator["NearReader"]:
+def open_near_reader(
+    file: DatabaseFile, attached: Mapping[str, DatabaseFile], on_damage: Callable[[], None] | None = None
+) -> Iterator["NearReader"]:
     """Open a connection that only reads `file`, with other files attached under their names.
+
+    `on_damage` is called whenever a part of a file cannot be read.
 
     Raises:
         DatabaseError: one of its kinds, naming the file and the next step.
     """
     connection = open_for_reading(file, attached)
     try:
-        yield NearReader(connection)
+        yield NearReader(connection, on_damage)
     finally:
         connection.close()
 
@@ -41,29 +46,32 @@ def open_near_reader(file: DatabaseFile, attached: Mapping[str, DatabaseFile]) -
 class NearReader:
     """A connection that only reads, on the thread of whoever asks."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, on_damage: Callable[[], None] | None = None) -> None:
         """Take a connection opened for reading."""
         self._connection = connection
+        self._on_damage = on_damage
 
     def read(self, work: Work[T]) -> T:
         """Run `work` against one unchanging state of the file and return what it returned."""
-        with _translating():
+        with self._translating():
             return read_one_state(self._connection, work)
 
     def glance(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         """Return the rows of one statement, which sees one state by itself."""
-        with _translating():
+        with self._translating():
             return self._connection.execute(sql, parameters).fetchall()
 
     def attach_instead(self, name: str, file: DatabaseFile) -> None:
         """Let another file stand under an attached name."""
-        with _translating():
+        with self._translating():
             attach_instead(self._connection, name, file)
 
-
-@contextmanager
-def _translating() -> Iterator[None]:
-    try:
-        yield
-    except DRIVER_ERROR as error:
-        raise translated(error) from error
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except DRIVER_ERROR as error:
+            ours = translated(error)
+            if isinstance(ours, DatabaseDamaged) and self._on_damage is not None:
+                self._on_damage()
+            raise ours from error

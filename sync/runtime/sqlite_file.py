@@ -7,6 +7,7 @@ wheel is missing, plain sqlite3 serves files without encryption; `driver_notice`
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -41,6 +42,14 @@ class DatabaseError(Exception):
 
 class DatabaseUnreadable(DatabaseError):
     """The file cannot be opened with this key, or is no database, or is damaged."""
+
+
+class DatabaseSealed(DatabaseUnreadable):
+    """The file cannot be opened with this key: it is another file's key, or the first page is damaged."""
+
+
+class DatabaseDamaged(DatabaseUnreadable):
+    """The file was opened with its key, and a part of it cannot be read."""
 
 
 class DatabaseForeign(DatabaseError):
@@ -95,6 +104,9 @@ class Connection(Protocol):
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> Cursor:
         """Run one statement for each row of values."""
+
+    def interrupt(self) -> None:
+        """Stop what the connection does now; from any thread."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -161,6 +173,30 @@ def open_for_reading(file: DatabaseFile, attached: Mapping[str, DatabaseFile]) -
         connection.execute("PRAGMA query_only=ON")
         on_error.pop_all()
         return connection
+
+
+def quick_check(file: DatabaseFile, limit_s: float) -> bool:
+    """Return whether the file is whole, as far as it could be read within `limit_s` seconds. Blocks.
+
+    Raises:
+        DatabaseError: it cannot even be opened; `DatabaseDamaged` where the key is right.
+    """
+    connection = open_for_reading(file, {})
+    timer = threading.Timer(limit_s, connection.interrupt)
+    timer.start()
+    try:
+        return connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+    except DRIVER_ERROR as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return False
+        if code == sqlite3.SQLITE_INTERRUPT:
+            return True
+        raise translated(error) from error
+    finally:
+        timer.cancel()
+        timer.join()
+        connection.close()
 
 
 def _connect(file: DatabaseFile) -> Connection:
@@ -285,7 +321,8 @@ def _refusing_damage(file: DatabaseFile) -> Iterator[None]:
     except DRIVER_ERROR as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise DatabaseUnreadable(
+            kind = DatabaseDamaged if code == sqlite3.SQLITE_CORRUPT else DatabaseSealed
+            raise kind(
                 f"{file.path} cannot be opened with this key, or is damaged; "
                 "bring back the key file that belongs to it, or a backup. Nothing was changed"
             ) from error
@@ -315,5 +352,5 @@ def translated(error: BaseException) -> BaseException:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return DatabaseBusy("another process holds the database; stop it and try again")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return DatabaseUnreadable("the database file is damaged; stop the program and bring back a backup")
+        return DatabaseDamaged("the database file is damaged; stop the program and bring back a backup")
     return DatabaseError(str(error))

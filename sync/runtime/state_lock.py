@@ -97,7 +97,7 @@ def write_private(
         temporary.unlink(missing_ok=True)
         raise
     if is_durable:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def _lock(descriptor: int) -> None:
@@ -114,8 +114,8 @@ def _read_pid(descriptor: int) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; Windows has no such call and needs none."""
+def sync_folder(folder: Path) -> None:
+    """Make the renames in a folder durable; Windows has no such call and needs none."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -34,6 +34,7 @@ class State(StrEnum):
     RUNNING = "running"
     RESTARTING = "restarting"
     ENDED = "ended"
+    SALVAGED = "salvaged"  # no loop: a file that was damaged, and serves again with what could be read of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.store import Store
-from agent.store.pruning import LOOK_S, PRUNED, ROWS_PER_STEP
+from agent.store.pruning import GONE, LOOK_S, ROWS_PER_STEP
 from sync.contract.events import Event, UnknownEventType, read_fact
 from sync.contract.ledger import Balance
 from sync.contract.protocol import AppliedThrough, Outcome, Reason, Verdict
@@ -173,7 +173,7 @@ async def test_a_hub_that_asks_for_pruned_events_gets_markers_and_the_line_moves
     batch = await store.journal.next_batch(10, 100_000)
     assert batch is not None
     events = [Event.model_validate_json(text) for text in batch.events]
-    assert [(event.seq, event.type == PRUNED, event.subject is None) for event in events] == [
+    assert [(event.seq, event.type == GONE, event.subject is None) for event in events] == [
         (2, True, True),
         (3, True, True),
         (4, False, False),
