@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sync.contract.protocol import FeedCursor, OutcomePut, write_cursor
+from sync.contract.protocol import FEED_CHANGES_MAX, FeedCursor, OutcomePut, write_cursor
 from sync.hub.books import verdict_of
 from sync.hub.feed_log import floor, last_pos
 from sync.hub.posting import event_number
@@ -19,6 +19,7 @@ from sync.runtime.sqlite_file import Connection, Row
 
 # Rows of the log behind one page: many changes of few accounts fold well, but a page must stay quick to read.
 PAGE_ROWS_MAX = 5_000
+_NEVER = (1 << 63) - 1
 
 _OF_CUSTOMER = ("customer", "balance", "erased", "out_of_scope")
 
@@ -56,7 +57,7 @@ def read_page(connection: Connection, terminal_id: str, after: int, limit: int) 
     head = last_pos(connection)
     if not floor(connection) <= after <= head:
         raise Resync
-    entries, pos = _fold(connection, after, limit)
+    entries, pos = _whole(connection, after, limit)
     return Page(
         tuple(_texts(connection, entries, terminal_id, pos)),
         covered(connection, terminal_id, pos, after),
@@ -103,10 +104,25 @@ def _last_seq_at(connection: Connection, stream: int, through: int, pos: int) ->
     return low
 
 
-def _fold(connection: Connection, after: int, limit: int) -> tuple[list[_Entry], int]:
-    """Return the newest row per key, and the position where the page ends."""
+def _whole(connection: Connection, after: int, limit: int) -> tuple[list[_Entry], int]:
+    """Return a page's rows; it ends before rows that belong together, or where it begins with them, behind them."""
+    entries, end = _fold(connection, after, limit, _NEVER)
+    cut = connection.execute(
+        "SELECT first, last FROM together WHERE first <= ? ORDER BY first DESC LIMIT 1", (end,)
+    ).fetchone()
+    if cut is None or cut[1] <= end:
+        return entries, end
+    first, last = cut
+    if first - 1 > after:
+        return _fold(connection, after, limit, first - 1)
+    return _fold(connection, after, max(limit, FEED_CHANGES_MAX), last)
+
+
+def _fold(connection: Connection, after: int, limit: int, until: int) -> tuple[list[_Entry], int]:
+    """Return the newest row per key up to a position, and the position where the page ends."""
     rows = connection.execute(
-        "SELECT pos, kind, key, points FROM feed WHERE pos > ? ORDER BY pos LIMIT ?", (after, PAGE_ROWS_MAX)
+        "SELECT pos, kind, key, points FROM feed WHERE pos > ? AND pos <= ? ORDER BY pos LIMIT ?",
+        (after, until, PAGE_ROWS_MAX),
     )
     entries: dict[tuple[str, str], _Entry] = {}
     end = after

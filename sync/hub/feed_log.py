@@ -33,6 +33,13 @@ def append(connection: Connection, rows: Iterable[FeedRow]) -> None:
     )
 
 
+def keep_together(connection: Connection, after: int) -> None:
+    """Let one page hold all rows that this transaction appended beyond a position."""
+    newest = last_pos(connection)
+    if newest > after:
+        connection.execute("INSERT INTO together (first, last) VALUES (?, ?)", (after + 1, newest))
+
+
 def prune(connection: Connection, rows_kept: int) -> bool:
     """Delete some of the oldest rows beyond the newest `rows_kept`; tell whether more are left to delete.
 
@@ -44,5 +51,6 @@ def prune(connection: Connection, rows_kept: int) -> bool:
     if new_floor <= oldest:
         return False
     connection.execute("DELETE FROM feed WHERE pos <= ?", (new_floor,))
+    connection.execute("DELETE FROM together WHERE last <= ?", (new_floor,))
     connection.execute("UPDATE hub SET feed_floor = ?", (new_floor,))
     return new_floor < wanted

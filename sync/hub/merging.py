@@ -11,7 +11,7 @@ from sync.hub.classes import keep_origin, members, merged_among, replan, winners
 from sync.hub.customer_rows import IDENTIFIERS_MAX, CustomerRow, KeptIdentifier
 from sync.hub.customers import show
 from sync.hub.erasures import erased_on
-from sync.hub.feed_log import last_pos
+from sync.hub.feed_log import keep_together, last_pos
 from sync.runtime.sqlite_file import Connection
 
 
@@ -68,7 +68,9 @@ def merge(connection: Connection, loser: str, winner: str, now_ms: int) -> Merge
         "SELECT customer_id, ?, ?, ?, wire, refs FROM customers WHERE customer_id = ?",
         (winner, now_ms, last_pos(connection), loser),
     )
+    before = last_pos(connection)
     pos = show(connection, replan(connection, together, {}), now_ms)
+    keep_together(connection, before)
     return Merged(_standing(connection, loser), [winner, *winners(connection, winner)][-1], pos, is_new=True)
 
 
@@ -88,7 +90,9 @@ def unmerge(connection: Connection, named: str, now_ms: int) -> Unmerged:
     merge_id, loser, winner, refs = row
     together = members(connection, [loser])
     _end(connection, merge_id, now_ms)
+    before = last_pos(connection)
     pos = show(connection, replan(connection, together, {loser: refs}), now_ms)
+    keep_together(connection, before)
     return Unmerged(merge_id, loser, winner, pos)
 
 

@@ -13,6 +13,13 @@ CREATE TABLE merges (
 CREATE UNIQUE INDEX merges_standing ON merges (loser) WHERE undone_ms IS NULL;
 CREATE INDEX merges_into ON merges (winner) WHERE undone_ms IS NULL;
 
+-- Rows of the feed that one page must hold together, because between them points would stand twice, or a card lead to
+-- two. A few rows each.
+CREATE TABLE together (
+    first INTEGER PRIMARY KEY,
+    last INTEGER NOT NULL CHECK (last >= first)
+) STRICT;
+
 -- What each customer of a merge is by itself, as imported; `customers` has what is shown: one row for all of them, under
 -- the id of `root`, at which the edges end.
 CREATE TABLE origins (
