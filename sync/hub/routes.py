@@ -110,7 +110,6 @@ async def get_feed(request: web.Request) -> web.StreamResponse:
     cursor = read_cursor(query.cursor)
     if cursor is None or cursor.hub_epoch != services.founding.epoch:
         raise Resync
-    await _note_passed(request, cursor.position)
     page = await _page(request, cursor.position, query.limit)
     if page.pos == cursor.position and query.wait:
         await services.head.wait_beyond(cursor.position, query.wait, stopping(request.app))
@@ -199,16 +198,18 @@ ROUTES = (
 )
 
 
-async def _note_passed(request: web.Request, pos: int) -> None:
-    """Write down that a till has erased whom it was told to: what it asks for next, it keeps in the same commit."""
-    services, terminal_id = services_of(request), request[TERMINAL].terminal_id
-    if await services.reader.read(lambda connection: is_news(connection, terminal_id, pos)):
-        await services.writer.write(lambda connection: note_passed(connection, terminal_id, pos))
-
-
 async def _page(request: web.Request, after: int, limit: int) -> Page:
-    terminal_id = request[TERMINAL].terminal_id
-    return await services_of(request).reader.read(lambda connection: read_page(connection, terminal_id, after, limit))
+    """Return a page, and write down whether the till has erased whom it was told to.
+
+    What it asks for next, it keeps in the same commit as all that came before.
+    """
+    services, terminal_id = services_of(request), request[TERMINAL].terminal_id
+    page, has_passed = await services.reader.read(
+        lambda connection: (read_page(connection, terminal_id, after, limit), is_news(connection, terminal_id, after))
+    )
+    if has_passed:
+        await services.writer.write(lambda connection: note_passed(connection, terminal_id, after))
+    return page
 
 
 async def _manifest(request: web.Request, snapshot: Snapshot) -> web.Response:
