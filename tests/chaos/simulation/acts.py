@@ -1,0 +1,188 @@
+"""What happens in a simulated shop. To add an act, add a row to `ACTS`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.codes import make_card_number
+from tests.chaos.simulation.till_side import Basket, TillSide, Undo
+from tests.chaos.simulation.virtual import pass_time
+
+if TYPE_CHECKING:
+    from tests.chaos.simulation.world import World
+
+CARDS = 5
+
+
+class Act(NamedTuple):
+    """One thing that may happen, and how often."""
+
+    name: str
+    weight: int
+    run: Callable[["World"], Awaitable[None]]
+    needs_lossy_disk: bool = False
+
+
+def _till(world: "World") -> TillSide:
+    return world.die.choice(world.tills)
+
+
+def _ask(world: "World", till: TillSide, what: Basket | Undo) -> None:
+    """Let a point of sale ask, and go on without waiting: what comes next may hit in the middle."""
+    world.note(f"{till.terminal_id} is asked: {what}")
+    if till.life is not None:
+        till.machine.start(till.ask(what))
+    else:
+        name = what.sale_id if isinstance(what, Basket) else what.reversal_id
+        till.unanswered[name] = what
+
+
+def _basket(world: "World", till: TillSide) -> Basket:
+    world.count += 1
+    net_minor = world.die.choice((100, 700, 1_500, 30_000))
+    return Basket(f"s-{world.count}", world.die.randrange(CARDS), net_minor, till.clock.now())
+
+
+async def sell(world: "World") -> None:
+    till = _till(world)
+    basket = _basket(world, till)
+    till.baskets.append(basket)
+    _ask(world, till, basket)
+
+
+async def sell_twice(world: "World") -> None:
+    """Two tills are given the same basket, as by a customer who moved to another queue."""
+    one, other = world.die.sample(world.tills, 2)
+    basket = _basket(world, one)
+    for till in (one, other):
+        till.baskets.append(basket)
+        _ask(world, till, basket)
+
+
+async def reverse(world: "World") -> None:
+    """A sale of this till or of another is taken back here, perhaps for the second time."""
+    till = _till(world)
+    baskets = [basket for one in world.tills for basket in one.baskets]
+    if baskets:
+        world.count += 1
+        sale_id = world.die.choice(baskets).sale_id
+        _ask(world, till, Undo(f"r-{world.count}", sale_id, till.clock.now()))
+
+
+async def ask_again(world: "World") -> None:
+    till = _till(world)
+    for what in list(till.unanswered.values()):
+        _ask(world, till, what)
+
+
+async def scan(world: "World") -> None:
+    till = _till(world)
+    if till.life is not None:
+        till.machine.start(till.life.counter.scan(make_card_number(world.die.randrange(CARDS))))
+
+
+async def crash_till(world: "World") -> None:
+    till = _till(world)
+    if till.life is None:
+        await till.start()
+        world.note(f"{till.terminal_id} starts")
+        return
+    await till.crash()
+    world.note(f"{till.terminal_id} is killed")
+    if world.die.random() < 0.7:
+        await till.start()
+        world.note(f"{till.terminal_id} starts")
+
+
+async def stop_till(world: "World") -> None:
+    till = _till(world)
+    if till.life is not None:
+        await till.stop()
+        await till.start()
+        world.note(f"{till.terminal_id} is started anew")
+
+
+async def lose_tail(world: "World") -> None:
+    """The power fails, and the disk had not written what it said it had."""
+    till = _till(world)
+    if till.life is not None:
+        await till.crash()
+        till.lose_tail()
+        await till.start()
+        world.note(f"{till.terminal_id} lost the tail of its disk")
+        world.seen(till, "is up after the power cut")
+
+
+async def disk_syncs(world: "World") -> None:
+    _till(world).keep_image()
+
+
+async def line_down(world: "World") -> None:
+    till = _till(world)
+    seconds = world.die.choice((2.0, 30.0, 300.0))
+    till.wire.down_until_s = asyncio.get_running_loop().time() + seconds
+    world.note(f"{till.terminal_id} has no line for {seconds:.0f} s")
+
+
+async def jump_clock(world: "World") -> None:
+    clock = world.die.choice([world.hub.clock, *(till.clock for till in world.tills)])
+    seconds = world.die.choice((-86_400.0, -7.0, 3.0, 600.0, 86_400.0))
+    clock.jump(seconds)
+    world.note(f"a wall clock jumps by {seconds:.0f} s")
+
+
+async def crash_hub(world: "World") -> None:
+    world.oracle.refresh(world.hub)
+    await world.hub.kill()
+    world.note("the hub is killed")
+    await pass_time(world.die.choice((0.0, 1.0, 20.0)))
+    await world.hub.start()
+    world.note("the hub starts")
+
+
+async def back_up_hub(world: "World") -> None:
+    world.hub.keep_image()
+    world.note("the hub is backed up")
+
+
+async def restore_hub(world: "World") -> None:
+    world.oracle.refresh(world.hub)
+    if await world.hub.restore() and world.hub.door is not None:
+        world.note(f"the hub is restored: epoch={world.hub.door.epoch[:4]} pos={world.hub.door.head.pos}")
+
+
+async def import_customer(world: "World") -> None:
+    """A card that nobody was known for becomes a customer's."""
+    customer_id = world.die.choice(sorted(world.customers))
+    world.imported.add(customer_id)
+    if world.hub.door is not None:
+        await world.hub.door.put(world.customers[customer_id])
+        world.note(f"{customer_id} is imported")
+
+
+async def prune_feed(world: "World") -> None:
+    if world.hub.door is not None:
+        world.oracle.refresh(world.hub)
+        seen_pos = world.oracle.epochs[world.hub.door.epoch].last_pos
+        await world.hub.door.prune(world.die.choice((0, 2, 5)), seen_pos)
+        world.note("the hub forgets old rows of its feed")
+
+
+ACTS = (
+    Act("sell", 40, sell),
+    Act("sell twice", 3, sell_twice),
+    Act("reverse", 9, reverse),
+    Act("ask again", 4, ask_again),
+    Act("scan", 4, scan),
+    Act("kill a till", 5, crash_till),
+    Act("restart a till", 2, stop_till),
+    Act("lose a disk's tail", 5, lose_tail, needs_lossy_disk=True),
+    Act("a disk syncs", 5, disk_syncs, needs_lossy_disk=True),
+    Act("line down", 5, line_down),
+    Act("jump a clock", 3, jump_clock),
+    Act("kill the hub", 2, crash_hub),
+    Act("back up the hub", 4, back_up_hub),
+    Act("restore the hub", 2, restore_hub),
+    Act("import a customer", 3, import_customer),
+    Act("prune the feed", 1, prune_feed),
+)

@@ -1,0 +1,190 @@
+"""What must be true in a simulated shop. To add a promise, add a row to `ALWAYS` or `AT_REST`.
+
+A check returns None where its promise holds, and else says what is wrong. The model here knows the program's one rule
+(a point per unit of money, a cap for unknown cards) and what a reversal is; it uses none of the product's reckoning.
+"""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.chaos.simulation.till_side import TillSide, card_id
+
+if TYPE_CHECKING:
+    from tests.chaos.simulation.world import World
+
+CARDS = 5
+
+
+# Known gaps of the product, as narrow as they can be said. Each has a strict xfail in tests/chaos/test_known_gaps.py,
+# which tells when it is closed; then its entry goes.
+#
+# "older snapshot": what a till swept out of its pending rows by one cache's coverage is not put back where the next
+# cache contains less of it (a snapshot as of before, or of a restored hub); shown is too low until the feed catches up.
+# "jumped verdict": the final verdict on a held reversal travels on the feed only, and a snapshot jumps over it; the
+# reversal is shown as held for ever. Points are not touched.
+KNOWN_GAPS = {"older snapshot", "jumped verdict"}
+_SWEPT_TOO_FAR = (
+    "SELECT 1 FROM main.incarnations i LEFT JOIN cache.coverage c ON c.inc = i.inc"
+    " WHERE i.swept_through > coalesce(c.through, 0)"
+)
+
+
+class Always(NamedTuple):
+    """A promise that holds at every moment of a running till."""
+
+    name: str
+    check: Callable[["World", TillSide], str | None]
+
+
+class AtRest(NamedTuple):
+    """A promise that holds once nothing is left to do."""
+
+    name: str
+    check: Callable[["World"], str | None]
+
+
+def shown_is_posted_and_uncovered(world: "World", till: TillSide) -> str | None:
+    """A till shows what the hub had posted where the till's cache stands, and its own events beyond that."""
+    assert till.life is not None
+    if "older snapshot" in KNOWN_GAPS and till.glance(_SWEPT_TOO_FAR):
+        return None
+    place = till.place()
+    epoch_name, pos = place or ("", 0)
+    epoch = world.oracle.epochs.get(epoch_name)
+    if place is not None and epoch is None:
+        return f"{till.terminal_id} stands in an epoch that never was: {epoch_name}"
+    journal = [
+        event
+        for event in till.journal()
+        if event.counts and not (epoch and epoch.holds((till.terminal_id, event.inc, event.seq), pos))
+    ]
+    for card in range(CARDS):
+        found = till.life.store.customers.by_identifier(card_id(card))
+        person = found.people[0] if found.people else None
+        subjects = {one.id for one in person.identifiers} if person else {card_id(card)}
+        account = person.customer.customer_id if person else card_id(card)
+        posted = epoch.points(account, pos) if epoch else 0
+        pending = sum(event.points for event in journal if event.subject in subjects)
+        balance = (person.account if person else found.card).balance
+        if (balance.posted, balance.pending) != (posted, pending):
+            return (
+                f"{till.terminal_id} shows {balance.posted} + {balance.pending} pending for card {card},"
+                f" and at {epoch_name[:4]}/{pos} it is {posted} + {pending}"
+            )
+    return None
+
+
+def each_event_is_at_the_hub_once(world: "World") -> str | None:
+    """All that stands in a journal is at the hub as it was written, and nothing is there that nobody wrote."""
+    hub = _hub_events(world)
+    ever: dict[tuple[str, str, int], str] = {}
+    for till in world.tills:
+        ever |= till.ever
+        for event in till.journal():
+            identity = (till.terminal_id, event.inc, event.seq)
+            ever[identity] = event.text
+            if hub.get(identity) != event.text:
+                held = "another event" if identity in hub else "nothing"
+                return f"{identity} was committed and the hub holds {held} there"
+    made_up = sorted(set(hub) - set(ever))
+    return f"the hub holds events that nobody made: {made_up}" if made_up else None
+
+
+def each_answer_is_kept(world: "World") -> str | None:
+    """What a point of sale was told is done counts once at the hub, unless a lying disk lost it before it was sent."""
+    applied: dict[str, int] = {}
+    names = set()
+    for raw, outcome in world.hub.rows("SELECT raw, outcome FROM events"):
+        data = json.loads(raw)["data"]
+        names.add(data.get("reversal_id", data["sale_id"]))
+        if "reversal_id" not in data and outcome == "applied":
+            applied[data["sale_id"]] = applied.get(data["sale_id"], 0) + 1
+    for sale_id, times in applied.items():
+        if times != 1:
+            return f"sale {sale_id} counts {times} times"
+    lost = {name for till in world.tills for name in till.answered - names}
+    return f"answered and nowhere: {sorted(lost)}" if lost and not world.is_lossy else None
+
+
+def balances_equal_the_model(world: "World") -> str | None:
+    """Points of every card are those of the first event of each sale that nobody took back."""
+    facts = [json.loads(raw) for (raw,) in world.hub.rows("SELECT raw FROM events ORDER BY pos, number")]
+    undone = {fact["data"]["sale_id"] for fact in facts if "reversal_id" in fact["data"]}
+    counted: set[str] = set()
+    expected: dict[str, int] = {}
+    for fact in facts:
+        data = fact["data"]
+        if "reversal_id" in data or data["sale_id"] in counted:
+            continue
+        counted.add(data["sale_id"])
+        due = data["net_minor"] // 100
+        if data["points"] != due and "points_capped" not in data.get("flags", ()):
+            return f"sale {data['sale_id']} of {data['net_minor']} was given {data['points']} points"
+        if data["sale_id"] not in undone:
+            expected[fact["subject"]] = expected.get(fact["subject"], 0) + data["points"]
+    kept = dict(world.hub.rows("SELECT identifier, points FROM tallies WHERE points <> 0"))
+    wanted = {card: points for card, points in expected.items() if points}
+    if kept != wanted:
+        return f"the hub has {kept}, the model {wanted}"
+    return None
+
+
+def caches_equal_the_hub(world: "World") -> str | None:
+    """Each till has the hub's customers and cards, and nothing pending."""
+    balances = dict(world.hub.rows("SELECT customer_id, points FROM balances"))
+    owned = {row[0] for row in world.hub.rows("SELECT id FROM identifiers")}
+    cards = {
+        card: points
+        for card, points in world.hub.rows("SELECT identifier, points FROM tallies WHERE points <> 0")
+        if card not in owned
+    }
+    for till in world.tills:
+        has = dict(till.glance("SELECT customer_id, points FROM cache.customers"))
+        waits = dict(till.glance("SELECT lower(hex(id)), points FROM cache.cards"))
+        if (has, waits) != (balances, cards):
+            return f"{till.terminal_id} has {has} {waits}, the hub {balances} {cards}"
+        assert till.life is not None
+        for card in range(CARDS):
+            found = till.life.store.customers.by_identifier(card_id(card))
+            if found.card.balance.pending:
+                return f"{till.terminal_id} still has {found.card.balance.pending} pending for card {card}"
+    return None
+
+
+def outboxes_are_empty(world: "World") -> str | None:
+    """Nothing waits, and what is held is a reversal whose sale is nowhere."""
+    sales = {json.loads(raw)["data"]["sale_id"] for raw in _hub_events(world).values() if "reversal_id" not in raw}
+    for till in world.tills:
+        assert till.life is not None
+        figures = till.life.store.outbox.figures()
+        if figures.waiting:
+            return f"{till.terminal_id} has {figures.waiting} waiting"
+        held = till.glance("SELECT j.event FROM set_aside a JOIN journal j USING (position) WHERE a.state = 'parked'")
+        for (text,) in held:
+            data: dict[str, Any] = json.loads(text)["data"]
+            if data["sale_id"] in sales and not ("jumped verdict" in KNOWN_GAPS and till.has_reloaded):
+                return f"{till.terminal_id} has {data} held, and its sale is at the hub"
+    return None
+
+
+def nothing_is_negative(world: "World") -> str | None:
+    """No account is below zero."""
+    below = world.hub.rows("SELECT identifier, points FROM tallies WHERE points < 0")
+    return f"below zero: {below}" if below else None
+
+
+def _hub_events(world: "World") -> dict[tuple[str, str, int], str]:
+    rows = world.hub.rows("SELECT terminal_id, inc, seq, raw FROM events JOIN streams USING (stream)")
+    return {(terminal_id, inc, seq): raw for terminal_id, inc, seq, raw in rows}
+
+
+ALWAYS = (Always("shown is posted and uncovered", shown_is_posted_and_uncovered),)
+AT_REST = (
+    AtRest("each event is at the hub once", each_event_is_at_the_hub_once),
+    AtRest("each answer is kept", each_answer_is_kept),
+    AtRest("balances equal the model", balances_equal_the_model),
+    AtRest("caches equal the hub", caches_equal_the_hub),
+    AtRest("outboxes are empty", outboxes_are_empty),
+    AtRest("nothing is negative", nothing_is_negative),
+)

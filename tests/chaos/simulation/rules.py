@@ -1,0 +1,94 @@
+"""The rules that carry weight, each with a way to switch it off and the number of seeds that must miss it.
+
+The ways are patches of the product, here and nowhere else: no flag of the product can do it. To add a rule, add a row.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NamedTuple
+from unittest import mock
+
+from agent.store import journal
+from sync.hub import intake
+from sync.hub.batch import Item, Sender
+from sync.hub.books import open_stream
+from sync.hub.intake import Applied
+from sync.pump import puller, pusher, snapshot, steps
+from sync.runtime.sqlite_file import Connection
+from tests.chaos.simulation.hub_side import Door
+from tests.chaos.simulation.till_side import TillSide
+from tests.chaos.simulation.world import Result, simulate
+
+
+class Rule(NamedTuple):
+    """A rule, how it is switched off, and within how many seeds from 0 on its absence must break a promise."""
+
+    off: Callable[[], contextlib.AbstractContextManager[Any]]
+    seeds_max: int
+
+    def simulate(self, seed: int) -> Result:
+        """Run a seed without the rule."""
+        with self.off():
+            return simulate(seed)
+
+
+@contextlib.contextmanager
+def no_dedupe() -> Iterator[None]:
+    """The hub takes every upload for a new one."""
+    apply_upload = intake.apply_upload
+
+    def apply(connection: Connection, sender: Sender, first: int, items: tuple[Item, ...], now: datetime) -> Applied:
+        shift = max(open_stream(connection, sender).through - first + 1, 0)
+        moved = [replace(item, seq=item.seq + shift) for item in items]
+        applied = apply_upload(connection, sender, first + shift, moved, now)
+        verdicts = tuple(one.model_copy(update={"seq": one.seq - shift}) for one in applied.verdicts)
+        return replace(applied, verdicts=verdicts)
+
+    with mock.patch.object(intake, "apply_upload", apply):
+        yield
+
+
+def nothing_kept_after_ack() -> contextlib.AbstractContextManager[Any]:
+    """A till forgets an event when the hub has it, so a hub that lost it cannot be given it again."""
+    return mock.patch.object(journal, "rewind", return_value=())
+
+
+def no_coverage() -> contextlib.AbstractContextManager[Any]:
+    """A till takes an event out of the pending sum when the hub has it, and not when the balance contains it."""
+
+    def drop(connection: Connection, _: Mapping[str, int]) -> None:
+        connection.execute(
+            "DELETE FROM pending WHERE EXISTS"
+            " (SELECT 1 FROM incarnations i WHERE i.inc = pending.inc AND pending.seq <= i.acked_through)"
+        )
+
+    return mock.patch.object(journal, "sweep", drop)
+
+
+@contextlib.contextmanager
+def no_epoch() -> Iterator[None]:
+    """Nobody looks at the hub's epoch."""
+    upload, page, manifest = steps.believed_upload, steps.believed_page, steps.believed_manifest
+    with (
+        mock.patch.object(Door, "checks_epoch", new=False),
+        mock.patch.object(pusher, "believed_upload", lambda batch, answer, _: upload(batch, answer, answer.hub_epoch)),
+        mock.patch.object(puller, "believed_page", lambda cursor, seen, _: page(cursor, seen, seen.hub_epoch)),
+        mock.patch.object(snapshot, "believed_manifest", lambda known, seen, _: manifest(known, seen, seen.hub_epoch)),
+    ):
+        yield
+
+
+def one_incarnation() -> contextlib.AbstractContextManager[Any]:
+    """A till counts on from the last number it finds, start after start."""
+    return mock.patch.object(TillSide, "new_inc", return_value="5" * 16)
+
+
+RULES = {
+    "dedupe": Rule(no_dedupe, 20),
+    "retention": Rule(nothing_kept_after_ack, 60),
+    "coverage": Rule(no_coverage, 20),
+    "epoch": Rule(no_epoch, 200),
+    "incarnation": Rule(one_incarnation, 60),
+}

@@ -1,0 +1,224 @@
+"""A till of a simulation: the product's store, counter and pump on real files, over starts, crashes and power cuts."""
+
+import asyncio
+import functools
+import json
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agent.codes import CardScheme, make_card_number
+from agent.counter import Counter
+from agent.recognition import Chain, HubWord
+from agent.sales import ReversalRequest, SaleRequest
+from agent.screen import Screen
+from agent.store import Store, open_store
+from agent.store.files import till_file
+from sync.contract.identifiers import Scheme, identifier_id
+from sync.contract.protocol import read_cursor
+from sync.pump.line import Line
+from sync.pump.puller import Puller
+from sync.pump.pusher import Pusher, Terminal
+from sync.runtime.sqlite_file import open_for_reading
+from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE
+from tests.chaos.simulation.virtual import Machine, SimClock
+from tests.chaos.simulation.wire import Wire
+
+KEY = bytes(range(32))
+_JOURNAL = (
+    "SELECT j.event, lower(hex(j.subject)), j.points,"
+    " (SELECT a.state FROM main.set_aside a WHERE a.position = j.position AND a.state <> 'final')"
+    " FROM main.journal j ORDER BY j.position"
+)
+CURRENCY = "CAD"
+
+
+class Basket(NamedTuple):
+    """A sale as the point of sale knows it: it asks with the very same until it is told what came of it."""
+
+    sale_id: str
+    card: int
+    net_minor: int
+    occurred_at: datetime
+
+
+class Undo(NamedTuple):
+    """A reversal as the point of sale knows it."""
+
+    reversal_id: str
+    sale_id: str
+    occurred_at: datetime
+
+
+class Recorded(NamedTuple):
+    """An event as it stands in a till's journal; `counts` is False where it was set aside."""
+
+    inc: str
+    seq: int
+    subject: str | None
+    points: int
+    text: str
+    counts: bool
+
+
+class Life(NamedTuple):
+    """What runs while a till is up."""
+
+    store: Store
+    counter: Counter
+    line: Line
+
+
+@functools.cache
+def card_id(card: int) -> str:
+    """Return the identifier id of a card by its serial."""
+    return identifier_id(IDENTIFIER_KEY, Scheme.CARD, make_card_number(card))
+
+
+class TillSide:
+    """One till; `life` is None while it is off. `seen` is called whenever what it shows may have changed."""
+
+    def __init__(
+        self, terminal_id: str, folder: Path, machine: Machine, wire: Wire, seen: Callable[["TillSide", str], None]
+    ) -> None:
+        self.terminal_id = terminal_id
+        self.folder = folder
+        self.machine = machine
+        self.die = machine.die
+        self.wire = wire
+        self.clock = SimClock("boot-0")
+        self.life: Life | None = None
+        self.unanswered: dict[str, Basket | Undo] = {}
+        self.answered: set[str] = set()
+        self.baskets: list[Basket] = []
+        self.ever: dict[tuple[str, str, int], str] = {}
+        """The text of each event that this till ever committed, by its identity."""
+        self.has_reloaded = False
+        """Whether a snapshot ever took the place of the cache."""
+        self._seen = seen
+        self._starts = 0
+        self._images: list[Path] = []
+
+    def new_inc(self) -> str:
+        """Return the incarnation of the next start."""
+        return f"{self.die.getrandbits(64):016x}"
+
+    async def start(self) -> None:
+        """Switch the till on."""
+        self._starts += 1
+        self.machine = Machine(f"{self.terminal_id}#{self._starts}", self.die)
+        self.wire.machine = self.machine
+        ready = asyncio.Event()
+        life = self.machine.start(self._live(ready))
+        opened = asyncio.ensure_future(ready.wait())
+        await asyncio.wait([life, opened], return_when=asyncio.FIRST_COMPLETED)
+        if not ready.is_set():
+            opened.cancel()
+            life.result()
+
+    async def crash(self) -> None:
+        """Kill the process; the disk keeps what was committed."""
+        self.life = None
+        await self.machine.kill()
+        self._note_all()
+
+    async def stop(self) -> None:
+        """End the process as a person does."""
+        self.life = None
+        await self.machine.stop()
+        self._note_all()
+
+    def keep_image(self) -> None:
+        """Note the state that a disk which lies about its syncs would fall back to."""
+        image = self.folder.with_name(f"{self.terminal_id}-image-{len(self._images)}")
+        shutil.copytree(self.folder, image, ignore=shutil.ignore_patterns("*-shm"))
+        self._images.append(image)
+
+    def lose_tail(self) -> None:
+        """Fall back to the newest such state, after a crash."""
+        shutil.rmtree(self.folder)
+        shutil.copytree(self._images[-1], self.folder)
+        self.clock.boot_id = f"boot-{self._starts}"
+
+    async def ask(self, what: Basket | Undo) -> None:
+        """Let the point of sale ask; whatever happens on the way, it will ask the same again."""
+        name = what.sale_id if isinstance(what, Basket) else what.reversal_id
+        self.unanswered[name] = what
+        if self.life is not None:
+            await self._ask(self.life.counter, what)
+            self.unanswered.pop(name, None)
+            self.answered.add(name)
+            self._seen(self, f"answered {name}")
+
+    def journal(self) -> list[Recorded]:
+        """Return all that stands in the journal now."""
+        if self.life is not None:
+            rows = self.glance(_JOURNAL)
+        else:
+            connection = open_for_reading(till_file(self.folder, KEY), {})
+            try:
+                rows = connection.execute(_JOURNAL).fetchall()
+            finally:
+                connection.close()
+        recorded = []
+        for text, subject, points, state in rows:
+            event: dict[str, Any] = json.loads(text)
+            recorded.append(Recorded(event["inc"], event["seq"], subject or None, points, text, state is None))
+        return recorded
+
+    def place(self) -> tuple[str, int] | None:
+        """Return the epoch and position that the cache stands at, or None where it was never loaded."""
+        ((text,),) = self.glance("SELECT cursor FROM cache.state")
+        cursor = read_cursor(text) if text is not None else None
+        return (cursor.hub_epoch, cursor.position) if cursor is not None else None
+
+    def glance(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return what the running till's files hold now."""
+        assert self.life is not None
+        return self.life.store.customers._near.glance(sql, ())
+
+    async def _ask(self, counter: Counter, what: Basket | Undo) -> None:
+        if isinstance(what, Undo):
+            request = ReversalRequest(reversal_id=what.reversal_id, occurred_at=what.occurred_at)
+            await counter.reverse(what.sale_id, request)
+            return
+        sale = {
+            "sale_id": what.sale_id,
+            "card": make_card_number(what.card),
+            "lines": ({"quantity": "1", "net_minor": what.net_minor},),
+            "net_minor": what.net_minor,
+            "currency": CURRENCY,
+            "occurred_at": what.occurred_at,
+        }
+        await counter.sale(SaleRequest.model_validate(sale))
+
+    async def _live(self, ready: asyncio.Event) -> None:
+        async with (
+            open_store(
+                self.folder, KEY, terminal_id=self.terminal_id, store_id=STORE, clock=self.clock, inc=self.new_inc()
+            ) as store,
+            asyncio.TaskGroup() as group,
+        ):
+            line = Line(self.clock, lambda _: None)
+            chain = Chain(IDENTIFIER_KEY, CardScheme(), "1")
+            counter = Counter(store, Screen(self.clock, demo=False, language="en"), chain, self.clock, HubWord())
+            terminal = Terminal("0.1.0", store.cache.cursor, _keep_nothing)
+
+            def touched(accounts: frozenset[str] | None) -> None:
+                self.has_reloaded = self.has_reloaded or accounts is None
+                self._seen(self, "took a page")
+
+            group.create_task(Pusher(store.journal, self.wire, line, terminal, self.clock).run())
+            group.create_task(Puller(store.cache, self.wire, line, touched, self.clock).run())
+            self.life = Life(store, counter, line)
+            ready.set()
+
+    def _note_all(self) -> None:
+        for one in self.journal():
+            self.ever[(self.terminal_id, one.inc, one.seq)] = one.text
+
+
+async def _keep_nothing(_: str) -> None:
+    """No hub of a simulation rotates a credential."""

@@ -1,0 +1,284 @@
+"""One simulated shop: a hub, two or three tills, five cards, and a seed that decides all that happens to them.
+
+First chaos: acts of `acts.ACTS` at random moments, on a network of `wire.FAULTS`. Then everything is made whole again,
+and the shop must come to rest. `checks` says what must be true all the time, and what at the end.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+from agent.codes import make_card_number
+from agent.store import open_store
+from sync.contract.program import EarnRule, Program
+from sync.hub import snapshot_files, snapshots
+from sync.hub.customer_rows import CustomerRow, to_row
+from sync.hub.founding import Founding, database_file, found
+from sync.hub.programs import enact
+from sync.hub.terminals import NewTerminal, Place, enrol
+from sync.pump import pace
+from sync.runtime import clock, database, sqlite_file
+from sync.runtime.database import open_writer
+from tests.chaos.simulation import wire
+from tests.chaos.simulation.acts import ACTS, Act
+from tests.chaos.simulation.checks import ALWAYS, AT_REST
+from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE, HubSide
+from tests.chaos.simulation.oracle import Oracle
+from tests.chaos.simulation.till_side import CURRENCY, KEY, TillSide
+from tests.chaos.simulation.virtual import InThread, Machine, SimClock, Stuck, pass_time, run
+
+TERMINALS = ("till-1", "till-2", "till-3")
+# Few, so that the tills meet on them. The last two never become anybody's.
+CUSTOMERS = {"C-1": (0, 1), "C-2": (2,)}
+PROGRAM = Program(version=1, currency=CURRENCY, earn=EarnRule(points=1, per_minor=100))
+PAUSES_S = (0.0, 0.0, 0.01, 0.1, 0.5, 3.0, 15.0, 70.0)
+# Longer than the time between two snapshots and the longest backoff together, several times.
+REST_WITHIN_S = 1800.0
+
+
+class Broken(Exception):
+    """A promise does not hold; the message says which, where and how."""
+
+
+@dataclass
+class World:
+    """A shop and its die."""
+
+    die: random.Random
+    folder: Path
+    is_lossy: bool
+    hub: HubSide
+    tills: list[TillSide] = field(default_factory=list)
+    oracle: Oracle = field(default_factory=Oracle)
+    trace: list[str] = field(default_factory=list)
+    wrong: str | None = None
+    count: int = 0
+    imported: set[str] = field(default_factory=set)
+    acts: tuple[Act, ...] = ACTS
+    customers: dict[str, CustomerRow] = field(default_factory=lambda: {one: customer_row(one) for one in CUSTOMERS})
+
+    def note(self, line: str) -> None:
+        """Write a line of the trace."""
+        self.trace.append(f"{asyncio.get_running_loop().time():10.3f}  {line}")
+
+    def seen(self, till: TillSide, what: str) -> None:
+        """Check what must be true at every moment of a till; called whenever what it shows may have changed."""
+        self.note(f"{till.terminal_id} {what}")
+        self.oracle.refresh(self.hub)
+        for promise in ALWAYS:
+            found = promise.check(self, till) if till.life is not None else None
+            if found is not None and self.wrong is None:
+                self.wrong = f"{promise.name}: {found}"
+                self.note(f"WRONG  {self.wrong}")
+
+    async def chaos(self) -> None:
+        """Let things happen."""
+        weights = [act.weight if self.is_lossy or not act.needs_lossy_disk else 0 for act in self.acts]
+        for _ in range(self.die.randrange(8, 40)):
+            act = self.die.choices(self.acts, weights)[0]
+            await act.run(self)
+            await pass_time(self.die.choice(PAUSES_S))
+            self._still_right()
+
+    async def rest(self) -> None:
+        """Make everything whole, and wait until nothing is left to do."""
+        self.note("--- everything is made whole ---")
+        for till in self.tills:
+            till.wire.is_calm, till.wire.down_until_s = True, 0.0
+            if till.life is None:
+                await till.start()
+        if self.hub.door is None:
+            await self.hub.start()
+        until_s = asyncio.get_running_loop().time() + REST_WITHIN_S
+        while not await self._rests():
+            if asyncio.get_running_loop().time() > until_s:
+                raise Broken(f"no rest: {self._unrest()}")
+            for customer_id in sorted(self.imported):
+                assert self.hub.door is not None
+                await self.hub.door.put(self.customers[customer_id])
+            for till in self.tills:
+                for what in list(till.unanswered.values()):
+                    await till.ask(what)
+            await pass_time(7.0)
+            self._still_right()
+
+    async def check_at_rest(self) -> None:
+        """Check what must be true in the end."""
+        for till in self.tills:
+            self.seen(till, "is at rest")
+        self._still_right()
+        for invariant in AT_REST:
+            found = invariant.check(self)
+            if found is not None:
+                self.note(f"WRONG  {invariant.name}: {found}")
+                raise Broken(f"{invariant.name}: {found}")
+
+    async def close(self) -> None:
+        """Switch everything off."""
+        for task in wire.NETWORK:
+            task.cancel()
+        wire.NETWORK.clear()
+        for till in self.tills:
+            await till.machine.kill()
+        await self.hub.kill()
+
+    def _still_right(self) -> None:
+        if self.wrong is not None:
+            raise Broken(self.wrong)
+        for till in self.tills:
+            till.machine.raise_failures()
+        self.hub.machine.raise_failures()
+
+    async def _rests(self) -> bool:
+        wire.NETWORK[:] = [task for task in wire.NETWORK if not task.done()]
+        return not wire.NETWORK and not self._unrest()
+
+    def _unrest(self) -> str:
+        door = self.hub.door
+        assert door is not None
+        for till in self.tills:
+            assert till.life is not None
+            waiting = till.life.store.outbox.figures().waiting
+            if till.unanswered or waiting:
+                return f"{till.terminal_id} has {waiting} events waiting, unanswered {sorted(till.unanswered)}"
+            if till.place() != (door.epoch, door.head.pos):
+                return f"{till.terminal_id} stands at {till.place()}, the hub at {(door.epoch, door.head.pos)}"
+        return ""
+
+
+def customer_row(customer_id: str) -> CustomerRow:
+    """Return a customer as an import hands it in."""
+    cards = [{"scheme": "card", "value": make_card_number(card)} for card in CUSTOMERS[customer_id]]
+    document = {"customer_id": customer_id, "given_name": "Zoe", "language": "fr", "identifiers": cards}
+    row = to_row(document, IDENTIFIER_KEY, "1")
+    assert isinstance(row, CustomerRow)
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a seed: `wrong` is None where every promise held."""
+
+    seed: int
+    wrong: str | None
+    trace: tuple[str, ...]
+    virtual_s: float = 0.0
+
+
+def simulate(seed: int) -> Result:
+    """Run one seed from its beginning to its end. The same seed does the same."""
+    blank = _blank()
+    die = random.Random(seed)
+    traces: list[list[str]] = []
+    folder = Path(tempfile.mkdtemp(prefix="sim-", dir=_ram()))
+
+    async def main() -> float:
+        world = _world(die, folder, blank)
+        traces.append(world.trace)
+        try:
+            await world.hub.start()
+            for till in world.tills:
+                await till.start()
+            await world.chaos()
+            await world.rest()
+            await world.check_at_rest()
+            return asyncio.get_running_loop().time()
+        finally:
+            await world.close()
+
+    wrong = None
+    virtual_s = 0.0
+    try:
+        with simulated(die):
+            virtual_s = run(die, main)
+    except Broken as broken:
+        wrong = str(broken)
+    except Stuck as stuck:
+        wrong = f"stuck: {stuck}"
+    except Exception as error:  # noqa: BLE001 - a seed that breaks the product is what is looked for
+        wrong = f"fell: {type(error).__name__}: {error}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Result(seed, wrong, tuple(traces[0]) if traces else (), virtual_s)
+
+
+@contextlib.contextmanager
+def simulated(die: random.Random) -> Iterator[None]:
+    """Let the product's threads, dice and encryption be the simulation's for the length of the block."""
+    dice = SimpleNamespace(SystemRandom=lambda: die)
+    secrets = SimpleNamespace(randbits=die.getrandbits)
+    small_chunks = functools.partial(snapshot_files.chunk_texts, chunk_rows=2)
+    was_off = logging.root.manager.disable
+    with (
+        mock.patch.object(database, "aiosqlite", SimpleNamespace(Connection=InThread)),
+        mock.patch.object(sqlite_file, "_ENCRYPTS", new=False),
+        mock.patch.object(sqlite_file, "_migration_files", _migration_files),
+        mock.patch.object(pace, "random", dice),
+        mock.patch.object(clock, "secrets", secrets),
+        mock.patch.object(snapshots, "chunk_texts", small_chunks),
+    ):
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(was_off)
+
+
+_migration_files = functools.cache(sqlite_file._migration_files)
+
+
+def _world(die: random.Random, folder: Path, blank: Path) -> World:
+    shutil.copytree(blank / "hub", folder / "hub")
+    hub = HubSide(folder / "hub", Machine("hub", die), SimClock("boot-hub"))
+    world = World(die, folder, die.random() < 0.3, hub)
+    for terminal_id in TERMINALS[: die.choice((2, 2, 3))]:
+        shutil.copytree(blank / "till", folder / terminal_id)
+        way = wire.Wire(terminal_id, hub, Machine(terminal_id, die), world.note)
+        till = TillSide(terminal_id, folder / terminal_id, Machine(terminal_id, die), way, world.seen)
+        till.keep_image()
+        world.tills.append(till)
+    return world
+
+
+@functools.cache
+def _blank() -> Path:
+    """Return a folder with the files of a new hub and a new till, made once per process."""
+    folder = Path(tempfile.mkdtemp(prefix="sim-blank-", dir=_ram()))
+    die = random.Random(0)
+
+    async def main() -> None:
+        machine = Machine("blank", die)
+        await machine.start(_make_blank(folder))
+
+    with simulated(die):
+        run(die, main)
+    return folder
+
+
+async def _make_blank(folder: Path) -> None:
+    time = SimClock("boot-blank")
+    for name in ("hub", "till"):
+        (folder / name).mkdir(mode=0o700)
+    async with open_writer(database_file(folder / "hub")) as writer:
+        await writer.write(lambda connection: found(connection, Founding("e" * 16, IDENTIFIER_KEY)))
+        await writer.write(lambda connection: enact(connection, PROGRAM, 1))
+        for name in TERMINALS:
+            new = NewTerminal(name, f"credential-of-{name}-that-is-long-enough", "0.1.0")
+            await writer.write(lambda connection, new=new: enrol(connection, new, Place(STORE, ""), time.now()))  # type: ignore[misc]
+    async with open_store(folder / "till", KEY, terminal_id="blank", store_id=STORE, clock=time, inc="0" * 16) as store:
+        await store.cache.keep_program(PROGRAM)
+
+
+def _ram() -> str | None:
+    """Return a folder in memory where there is one: nothing of a simulation outlives it."""
+    shm = Path("/dev/shm")
+    return str(shm) if shm.is_dir() else None

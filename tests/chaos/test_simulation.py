@@ -1,0 +1,38 @@
+"""The simulation in CI, and the test of the test: without a rule that carries weight it must fail."""
+
+import os
+
+import pytest
+
+from tests.chaos.simulate import run_seeds
+from tests.chaos.simulation.rules import RULES
+from tests.chaos.simulation.world import simulate
+
+# What two busy cores do in a minute. `python -m tests.chaos.simulate --seeds N --jobs J` runs any number.
+SEEDS = int(os.environ.get("LOYALTY_SIMULATED_SEEDS", "500"))
+
+
+@pytest.mark.timeout(600)
+def test_every_promise_holds_in_every_seed() -> None:
+    wrong = [(result.seed, result.wrong) for result in run_seeds(list(range(SEEDS)), jobs=2) if result.wrong]
+    assert wrong == []
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_without_this_rule_the_simulation_fails(name: str) -> None:
+    rule = RULES[name]
+    assert any(rule.simulate(seed).wrong for seed in range(rule.seeds_max)), (
+        f"{rule.seeds_max} seeds did not miss the rule {name!r}: the adversary has become too kind"
+    )
+
+
+def test_the_same_seed_does_the_same() -> None:
+    assert simulate(7).trace == simulate(7).trace
+
+
+def test_a_failure_can_be_read() -> None:
+    result = next(result for result in map(RULES["coverage"].simulate, range(20)) if result.wrong)
+    assert result.wrong is not None
+    assert any(result.wrong in line for line in result.trace)
+    assert any("upload" in line for line in result.trace)
