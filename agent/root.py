@@ -33,7 +33,7 @@ from sync.pump.pusher import Pusher, Terminal
 from sync.runtime.clock import Clock, SystemClock
 from sync.runtime.http_server import ServedAt, serve
 from sync.runtime.metrics import Metrics
-from sync.runtime.sqlite_file import DatabaseDamaged, driver_notice
+from sync.runtime.sqlite_file import DatabaseDamaged, driver, driver_notice
 from sync.runtime.state_lock import hold, private_folder
 from sync.runtime.supervise import Board, Loop, State, supervise
 
@@ -201,6 +201,8 @@ class _Scanner:
 async def _open_store(settings: Settings, enrolment: keys.Enrolment, clock: Clock) -> AsyncIterator[Store]:
     if notice := driver_notice():
         _log.warning("%s", notice)
+    files = driver()
+    _log.info("databases: sqlite=%s sqlcipher=%s checkpoints=%s", files.sqlite, files.cipher, files.checkpoints)
     key = keys.database_key(settings.database_key_file, settings.journal_file)
     answer = enrolment.answer
     async with open_store(

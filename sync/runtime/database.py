@@ -21,11 +21,13 @@ import aiosqlite
 
 from sync.runtime.sqlite_file import (
     DRIVER_ERROR,
+    HAS_SAFE_LOG,
     Connection,
     DatabaseDamaged,
     DatabaseError,
     DatabaseFile,
     attach_instead,
+    carry_log_over,
     open_for_reading,
     open_for_writing,
     read_one_state,
@@ -34,6 +36,9 @@ from sync.runtime.sqlite_file import (
 
 # A commit shared by more would make the first one wait for the last one's work.
 SHARED_COMMIT_WORKS_MAX = 128
+
+# Where the writer checkpoints itself, after so many commits: some hundred pages of log.
+COMMITS_PER_CHECKPOINT = 100
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -82,6 +87,8 @@ class Writer:
         self._waiting: deque[_Waiting[Any]] = deque()
         self._is_due = False
         self._is_closed = False
+        self._checkpoints_itself = not HAS_SAFE_LOG
+        self._commits = 0
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in one transaction and return what it returned, once that is durable.
@@ -133,6 +140,15 @@ class Writer:
             number -= len(works)
             _commit(cast("Connection", self._connection._conn), works)  # noqa: SLF001
             works[0].done.get_loop().call_soon_threadsafe(_wake, works)
+            if self._checkpoints_itself:
+                self._checkpoint_when_due()
+
+    def _checkpoint_when_due(self) -> None:
+        self._commits += 1
+        if self._commits >= COMMITS_PER_CHECKPOINT:
+            self._commits = 0
+            # What fails here is tried again, and a commit that finds no room says so itself.
+            _attempt(lambda: carry_log_over(cast("Connection", self._connection._conn)))  # noqa: SLF001
 
 
 class Reader:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from sync.runtime.sqlite_file import driver
+
 PREFIX = "loyalty"
 
 LABELS = frozenset(
@@ -39,8 +41,16 @@ class Metrics:
     def __init__(self, *, program: str, version: str) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
+        files = driver()
         Info(f"{PREFIX}_build", "What runs here.", registry=self._registry).info(
-            {"program": program, "version": version, "python": platform.python_version()}
+            {
+                "program": program,
+                "version": version,
+                "python": platform.python_version(),
+                "sqlite": files.sqlite,
+                "sqlcipher": files.cipher or "",
+                "checkpoints": files.checkpoints,
+            }
         )
 
     def counter(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol, TypeVar, cast
 
+from sync.runtime.sqlite_version import has_safe_log
+
 try:
     import sqlcipher3.dbapi2 as _cipher
 except ImportError:  # pragma: no cover - the wheel is in the lock file; only odd platforms lack it
@@ -128,6 +130,36 @@ class DatabaseFile:
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
 
 
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """What reads and writes the files: the versions, and who carries the log over into the file (a checkpoint)."""
+
+    sqlite: str
+    cipher: str | None
+    checkpoints: Literal["automatic", "writer"]
+
+
+def driver() -> Driver:
+    """Return what reads and writes the files here."""
+    cipher = None
+    if _ENCRYPTS:
+        connection = _driver.connect(":memory:")
+        try:
+            (cipher,) = connection.execute("PRAGMA cipher_version").fetchone()
+        finally:
+            connection.close()
+    version = _driver.sqlite_version
+    return Driver(version, cipher, "automatic" if has_safe_log(version) else "writer")
+
+
+HAS_SAFE_LOG = has_safe_log(_driver.sqlite_version)
+
+
+def carry_log_over(connection: Connection) -> None:
+    """Checkpoint as far as no reader is in the way, between two commits of the writer."""
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
 def driver_notice() -> str | None:
     """Return what to tell the owner about the driver, or None when it is the good one."""
     if _ENCRYPTS:
@@ -152,7 +184,7 @@ def open_for_writing(file: DatabaseFile) -> Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={file.synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES if HAS_SAFE_LOG else 0}")
         connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES_KEPT}")
         _migrate(connection, file)
         on_error.pop_all()

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import pytest
@@ -6,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sync.runtime.metrics import LABELS, PREFIX, Metrics
 
 # What Prometheus itself adds, and the build's own facts.
-STANDARD_LABELS = {"le", "quantile", "program", "version", "python"}
+STANDARD_LABELS = {"le", "quantile", "program", "version", "python", "sqlite", "sqlcipher", "checkpoints"}
 
 
 def families(metrics: Metrics) -> dict[str, list[tuple[str, dict[str, str], float]]]:
@@ -21,6 +22,8 @@ def test_build_and_memory_are_told() -> None:
     found = families(Metrics(program="loyalty-agent", version="0.1.0"))
     (_, labels, _) = found["loyalty_build_info"][0]
     assert (labels["program"], labels["version"]) == ("loyalty-agent", "0.1.0")
+    assert re.fullmatch(r"3\.\d+\.\d+", labels["sqlite"])
+    assert labels["checkpoints"] in ("automatic", "writer")
     if sys.platform == "linux":
         ((_, _, rss),) = found["process_resident_memory_bytes"]
         assert 5_000_000 < rss < 10_000_000_000
