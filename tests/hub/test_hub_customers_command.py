@@ -112,6 +112,8 @@ async def test_a_running_hub_tells_its_tills_and_knows_which_have_heard(
         page = await till.client.feed(page.cursor, till.epoch, limit=500, wait_s=20)
         assert page.changes == (CustomerGone(customer_id="C-2", reason="erased"),)
         await eventually(lambda: not chunks.exists())
+        files = b"".join(path.read_bytes() for path in (config.parent / "hub").glob("hub.db*"))
+        assert "Zoé".encode() not in files
         with pytest.raises(HubRefused):
             await till.client.snapshot_chunk(till.epoch, manifest.snapshot_id, 1)
         fresh = await till.client.snapshot_manifest(till.epoch)
