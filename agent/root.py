@@ -30,6 +30,7 @@ from sync.hub_client import HubClient, open_session
 from sync.pump.line import HubState, Line
 from sync.pump.puller import Puller
 from sync.pump.pusher import Pusher, Terminal
+from sync.pump.watchdog import NOT_MOVING, Upload, Watchdog
 from sync.runtime.clock import Clock, SystemClock
 from sync.runtime.http_server import ServedAt, serve
 from sync.runtime.metrics import Metrics
@@ -104,9 +105,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         enrolment = _Enrolled(settings)
         store = await stack.enter_async_context(_open_store(settings, enrolment.now, clock))
         metrics = Metrics(program="loyalty-agent", version=VERSION)
-        board = Board(metrics)
-        if store.salvaged is not None:
-            board.put("till.db", Loop(State.SALVAGED, clock.now()))
+        board = _board(metrics, store, clock)
         screen = _screen(settings, store, clock)
         display = CustomerDisplay(screen, clock)
         standing = _Standing(store, clock)
@@ -132,8 +131,9 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         app = local_door(behind, f"http://{settings.api.host}:{settings.api.port}")
         at = await stack.enter_async_context(serve(app, settings.api.host, settings.api.port))
         _count(metrics, screen, store, clock)
-        terminal = Terminal(VERSION, store.cache.cursor, enrolment.keep_credential)
-        pusher = Pusher(store.journal, hub, line, terminal, clock)
+        uploads = _Uploads(settings, enrolment, store, line, clock)
+        watchdog = Watchdog(uploads.open, store.journal.waiting, line, clock)
+        standing.watch(watchdog)
         puller = Puller(store.cache, hub, line, screen.touched, clock)
         scanner = _Scanner(settings, decoder, counter, clock)
         async with asyncio.TaskGroup() as group:
@@ -141,7 +141,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
                 group.create_task(screen.run()),
                 group.create_task(display.run()),
                 group.create_task(_watch_store(store, screen, line, standing, clock)),
-                group.create_task(supervise("upload", pusher.run, clock=clock, board=board)),
+                group.create_task(supervise("upload", watchdog.run, clock=clock, board=board)),
                 group.create_task(
                     supervise("download", _telling(puller.run, store.damaged.ring), clock=clock, board=board)
                 ),
@@ -170,6 +170,25 @@ class _Enrolled:
         changed = keys.with_credential(self.now, credential)
         await asyncio.to_thread(keys.write_enrolment, self._file, changed)
         self.now = changed
+
+
+class _Uploads:
+    """Opens uploads, each over a connection of its own."""
+
+    def __init__(self, settings: Settings, enrolment: _Enrolled, store: Store, line: Line, clock: Clock) -> None:
+        self._settings = settings.hub
+        self._enrolment = enrolment
+        self._store = store
+        self._line = line
+        self._clock = clock
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Upload]:
+        terminal = Terminal(VERSION, self._store.cache.cursor, self._enrolment.keep_credential)
+        async with open_session(self._settings.ca_file) as session:
+            terminal_id = self._enrolment.now.answer.terminal_id
+            hub = HubClient(session, self._settings.url, terminal_id, self._enrolment.credential)
+            yield Upload(Pusher(self._store.journal, hub, self._line, terminal, self._clock).run, hub)
 
 
 class _Scanner:
@@ -229,6 +248,13 @@ def _screen(settings: Settings, store: Store, clock: Clock) -> Screen:
     return screen
 
 
+def _board(metrics: Metrics, store: Store, clock: Clock) -> Board:
+    board = Board(metrics)
+    if store.salvaged is not None:
+        board.put("till.db", Loop(State.SALVAGED, clock.now()))
+    return board
+
+
 def _telling(run: Callable[[], Awaitable[None]], ring: Callable[[], None]) -> Callable[[], Awaitable[None]]:
     """Return a loop that tells of damage in the cache, which its own writer meets."""
 
@@ -282,11 +308,17 @@ class _Standing:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._watchdog: Watchdog | None = None
         self._fault: str | None = None
         self._since = clock.now()
 
+    def watch(self, watchdog: Watchdog) -> None:
+        """Take the watchdog of the upload."""
+        self._watchdog = watchdog
+
     def shown(self, state: HubState) -> HubShown:
-        fault = STORAGE_FULL if self._store.ballast.is_full else None
+        is_stuck = self._watchdog is not None and self._watchdog.is_stuck
+        fault = STORAGE_FULL if self._store.ballast.is_full else NOT_MOVING if is_stuck else None
         if fault != self._fault:
             self._fault, self._since = fault, self._clock.now()
         return HubShown(

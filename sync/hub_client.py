@@ -32,7 +32,7 @@ from sync.contract.protocol import (
     SnapshotManifest,
     UploadAnswer,
 )
-from sync.hub_errors import HubSetupError
+from sync.hub_errors import HubError, HubSetupError
 from sync.hub_line import HubLine, Question, Timeouts
 from sync.pump.ports import Batch
 
@@ -104,10 +104,28 @@ class HubClient:
         """
         self._line = HubLine(session, hub_address(url), timeouts or Timeouts(), credential)
         self._terminal_id = terminal_id
+        self._answers_hello: bool | None = None
+        self._spread_s = 0.0
+
+    @property
+    def answers_hello(self) -> bool | None:
+        """Whether the last hello was answered; None before the first ended."""
+        return self._answers_hello
+
+    @property
+    def spread_s(self) -> float:
+        """How long the last answer to a hello asked us to hold back at most."""
+        return self._spread_s
 
     async def hello(self, request: HelloRequest) -> HelloAnswer:
         """Say who is there and hear what the hub holds."""
-        return await self._line.ask(_post(("hello",), request), HelloAnswer)
+        try:
+            answer = await self._line.ask(_post(("hello",), request), HelloAnswer)
+        except HubError:
+            self._answers_hello = False
+            raise
+        self._answers_hello, self._spread_s = True, float(answer.reconnect_spread_s)
+        return answer
 
     async def upload(self, batch: Batch, hub_epoch: str) -> UploadAnswer:
         """Put a range of events, gzipped."""

@@ -16,6 +16,7 @@ from sync.contract.customers import CautionKind, Language
 from sync.contract.protocol import ProblemCode, Reason
 from sync.pump.line import NO_HELLO_YET
 from sync.pump.steps import WITHHELD_REASON
+from sync.pump.watchdog import NOT_MOVING
 
 NO_BREAK = "\u00a0"
 PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
@@ -123,7 +124,7 @@ def test_every_code_that_the_page_meets_has_words() -> None:
         *(f"unreadable.{reason}" for reason in values_of(Unread)),
         *(f"caution.{kind}" for kind in values_of(CautionKind)),
         *(f"outbox.state.{state}" for state in values_of(EntryState)),
-        *(f"hub.fault.{code}" for code in (NO_HELLO_YET, STORAGE_FULL, *values_of(ProblemCode))),
+        *(f"hub.fault.{code}" for code in (NO_HELLO_YET, NOT_MOVING, STORAGE_FULL, *values_of(ProblemCode))),
         *(f"customer.language.{language}" for language in texts.LANGUAGES),
         *(f"card.asked.{asked}" for asked in UnknownCardView.model_json_schema()["properties"]["asked"]["enum"]),
     }
