@@ -4,6 +4,7 @@ The ledger keeps its rows under the identifiers' ids, which say nothing without 
 points on them are in no account that anybody is shown.
 """
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -86,7 +87,11 @@ def close(connection: Connection, identifiers: Collection[str]) -> None:
 
 
 def reopen(connection: Connection, identifiers: Collection[str]) -> set[str]:
-    """Let those of the identifiers that are closed begin anew at 0 points, and return them."""
+    """Let those of the identifiers that are closed begin anew at 0 points, and return them.
+
+    A sale from before that is taken back later is booked on a pseudonym that stays closed, and costs nobody points.
+    Finding these sales reads all of them: a card that is given out again is rare.
+    """
     rows = connection.execute(
         "SELECT id FROM erased_identifiers WHERE is_closed AND id IN (SELECT value FROM json_each(?))",
         (json.dumps(sorted(identifiers)),),
@@ -99,4 +104,7 @@ def reopen(connection: Connection, identifiers: Collection[str]) -> set[str]:
             (identifier,),
         )
         connection.execute("UPDATE tallies SET points = 0 WHERE identifier = ?", (identifier,))
+        pseudonym = hashlib.sha256(f"erased/{identifier}".encode()).hexdigest()[:32]
+        connection.execute("UPDATE sales SET identifier = ? WHERE identifier = ?", (pseudonym, identifier))
+        close(connection, [pseudonym])
     return closed

@@ -105,6 +105,8 @@ def test_a_card_that_is_given_to_somebody_else_begins_at_0(books: Books) -> None
     books.upload(SENDER, 2, sale(SENDER, 2, "s-2", CARD, net_minor=300))
 
     assert shown(books) == {"ben": 0, "cleo": 3}
+    books.upload(SENDER, 3, reversal(SENDER, 3, "r-1", "s-1"))  # of the one who was erased
+    assert shown(books) == {"ben": 0, "cleo": 3}
 
 
 def test_the_value_of_a_card_of_somebody_erased_is_not_kept_again(books: Books) -> None:

@@ -115,6 +115,7 @@ class World:
         self.sales: dict[str, tuple[str, int, str]] = {}  # sale -> card, points, till; only those that will count
         self.booked: set[str] = set()
         self.reversed: set[str] = set()
+        self.buried: set[str] = set()
         self.waiting: set[str] = set()
         self.facts: dict[Key, tuple[str, str]] = {}  # event -> what it is, sale
         self.placed: dict[Key, int] = {}  # event -> its position
@@ -205,6 +206,7 @@ class World:
             self.now.own[customer_id] = frozenset(cards)
             for card in self.now.closed & set(cards):  # a card that is given to somebody again begins at 0
                 self.now.ledger[card] = 0
+                self.buried |= {sale_id for sale_id in self.booked if self.sales[sale_id][0] == card}
             self.now.closed -= set(cards)
         self._note()
 
@@ -354,6 +356,8 @@ class World:
 
     def _book(self, sale_id: str, sign: int) -> None:
         card, points, _ = self.sales[sale_id]
+        if sale_id in self.buried:
+            return  # a sale to somebody who was erased; the card is another's now
         self.now.ledger[card] = self.now.ledger.get(card, 0) + sign * points
 
     def _note(self) -> None:
