@@ -26,6 +26,7 @@ from agent.store import Store, open_store
 from agent.version import VERSION
 from agent.web.door import Behind, local_door
 from agent.web.guard import PosKey
+from sync.contract.protocol import ProblemCode
 from sync.hub_client import HubClient, open_session
 from sync.pump.line import HubState, Line
 from sync.pump.puller import Puller
@@ -62,11 +63,12 @@ async def run(settings: Settings) -> None:
         try:
             async with running(settings, clock) as till:
                 _log.info("ready: address=http://%s:%d", *till.at)
-                await _first_of(stop, till.store.damaged.rung)
+                await _first_of(stop, till.store.damaged.rung, till.store.wiper.due)
+                is_damaged = till.store.damaged.rung.is_set()
                 _log.info("stopping")
         except* DatabaseDamaged:  # the alarm has rung, and an unsupervised room was the first to fall over it
-            pass
-        if not stop.is_set():
+            is_damaged = True
+        if is_damaged and not stop.is_set():
             _log.error("a database is damaged: the till opens its files anew and saves what can be read")
             await clock.sleep(DAMAGE_PAUSE_S)
 
@@ -93,7 +95,7 @@ class Till:
 
 @asynccontextmanager
 async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Till]:
-    """Run a till for the length of the block. Where `store.damaged` has rung, end it and run it again.
+    """Run a till for the length of the block. Where `store.damaged` or `store.wiper` asks for it, run it again.
 
     Raises:
         AlreadyRunning, DatabaseError, KeyFileError, HubSetupError, ServeError: it cannot start.
@@ -248,6 +250,10 @@ def _screen(settings: Settings, store: Store, clock: Clock) -> Screen:
     return screen
 
 
+def _is_shut_out(state: HubState) -> bool:
+    return ProblemCode.TERMINAL_REVOKED in (state.upload_fault, state.download_fault)
+
+
 def _board(metrics: Metrics, store: Store, clock: Clock) -> Board:
     board = Board(metrics)
     if store.salvaged is not None:
@@ -274,6 +280,7 @@ async def _upkeep(settings: Settings, store: Store, line: Line, clock: Clock, bo
     hub_now = _hub_word(line, clock).now
     loops: dict[str, Callable[[], Awaitable[None]]] = {
         "ballast": lambda: store.ballast.run(store.journal.checkpoint, clock),
+        "wipe": lambda: store.wiper.run(lambda: _is_shut_out(line.state), clock),
         "prune": lambda: store.pruner.run(keep, hub_now, clock),
     }
     async with asyncio.TaskGroup() as group:

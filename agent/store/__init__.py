@@ -26,6 +26,7 @@ from agent.store.outbox import Outbox
 from agent.store.pruning import Pruner
 from agent.store.salvage import Salvaged
 from agent.store.wedge import ScannerSettings
+from agent.store.wiping import Wiper, wipe_as_noted
 from sync.runtime.clock import Clock
 from sync.runtime.database import open_reader, open_writer
 from sync.runtime.near_reader import open_near_reader
@@ -53,6 +54,7 @@ class Store:
     """What came of the till's file at this start, where it was damaged."""
     damaged: DamageAlarm
     """Rings when a part of a file cannot be read: close the store and open it again."""
+    wiper: Wiper
 
 
 @asynccontextmanager
@@ -80,6 +82,7 @@ async def open_store(
     ballast = Ballast(folder)
     ballast.release_where_nothing_opens()
     salvaged = await asyncio.to_thread(bring_back, folder, key, clock.now())
+    wipe_as_noted(folder)
     damaged = DamageAlarm(folder)
     async with AsyncExitStack() as stack:
         stack.push(damaged.heard)
@@ -107,4 +110,5 @@ async def open_store(
             ballast,
             salvaged,
             damaged,
+            Wiper(folder, writer, cache.cursor),
         )
