@@ -113,6 +113,17 @@ async def lose_tail(world: "World") -> None:
         world.seen(till, "is up after the power cut")
 
 
+async def cut_power(world: "World") -> None:
+    """The power fails, and the disk keeps what it promised: all of the till, and of the cache what it had written."""
+    till = _till(world)
+    if till.life is not None:
+        await till.crash()
+        till.lose_cache_tail()
+        await till.start()
+        world.note(f"{till.terminal_id} had no power, its cache fell back to {till.place()}")
+        world.seen(till, "is up after the power cut")
+
+
 async def disk_syncs(world: "World") -> None:
     _till(world).keep_image()
 
@@ -177,7 +188,8 @@ ACTS = (
     Act("kill a till", 5, crash_till),
     Act("restart a till", 2, stop_till),
     Act("lose a disk's tail", 5, lose_tail, needs_lossy_disk=True),
-    Act("a disk syncs", 5, disk_syncs, needs_lossy_disk=True),
+    Act("cut the power", 4, cut_power),
+    Act("a disk syncs", 6, disk_syncs),
     Act("line down", 5, line_down),
     Act("jump a clock", 3, jump_clock),
     Act("kill the hub", 2, crash_hub),

@@ -20,7 +20,8 @@ CARDS = 5
 # which tells when it is closed; then its entry goes.
 #
 # "older snapshot": what a till swept out of its pending rows by one cache's coverage is not put back where the next
-# cache contains less of it (a snapshot as of before, or of a restored hub); shown is too low until the feed catches up.
+# cache contains less of it (a snapshot as of before or of a restored hub, a power cut); shown is too low until the feed
+# catches up.
 # "jumped verdict": the final verdict on a held reversal travels on the feed only, and a snapshot jumps over it; the
 # reversal is shown as held for ever. Points are not touched.
 KNOWN_GAPS = {"older snapshot", "jumped verdict"}

@@ -86,9 +86,9 @@ def one_incarnation() -> contextlib.AbstractContextManager[Any]:
 
 
 RULES = {
-    "dedupe": Rule(no_dedupe, 20),
-    "retention": Rule(nothing_kept_after_ack, 60),
-    "coverage": Rule(no_coverage, 20),
-    "epoch": Rule(no_epoch, 200),
-    "incarnation": Rule(one_incarnation, 60),
+    "dedupe": Rule(no_dedupe, 10),
+    "retention": Rule(nothing_kept_after_ack, 30),
+    "coverage": Rule(no_coverage, 10),
+    "epoch": Rule(no_epoch, 80),
+    "incarnation": Rule(one_incarnation, 40),
 }

@@ -142,6 +142,20 @@ class TillSide:
         shutil.copytree(self._images[-1], self.folder)
         self.clock.boot_id = f"boot-{self._starts}"
 
+    def lose_cache_tail(self) -> None:
+        """Let the cache alone fall back, after a power cut: it is kept with synchronous=NORMAL, and the till with FULL.
+
+        A cache file that took the live one's place since was made durable before it did.
+        """
+        self.clock.boot_id = f"boot-{self._starts}"
+        image = self._images[-1]
+        if _live_number(image) == _live_number(self.folder):
+            name = f"cache-{_live_number(image)}.db"
+            for old in self.folder.glob(f"{name}*"):
+                old.unlink()
+            for kept in image.glob(f"{name}*"):
+                shutil.copy(kept, self.folder)
+
     async def ask(self, what: Basket | Undo) -> None:
         """Let the point of sale ask; whatever happens on the way, it will ask the same again."""
         name = what.sale_id if isinstance(what, Basket) else what.reversal_id
@@ -218,6 +232,14 @@ class TillSide:
     def _note_all(self) -> None:
         for one in self.journal():
             self.ever[(self.terminal_id, one.inc, one.seq)] = one.text
+
+
+def _live_number(folder: Path) -> int:
+    connection = open_for_reading(till_file(folder, KEY), {})
+    try:
+        return int(connection.execute("SELECT number FROM live_cache").fetchall()[0][0])
+    finally:
+        connection.close()
 
 
 async def _keep_nothing(_: str) -> None:

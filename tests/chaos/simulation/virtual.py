@@ -33,6 +33,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._die = die
         self._now_s = 0.0
         self._rounds = 0
+        self.rounds = 0
         self._clock_resolution = 1e-6
         self._selector = self  # the base class asks it to wait for sockets
         self.set_exception_handler(lambda _, context: self.failures.append(context))
@@ -48,6 +49,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._rounds = 0 if timeout > 0 else self._rounds + 1
         if self._rounds > CALLBACKS_AT_ONE_INSTANT_MAX:
             raise Stuck("the loop spins: time does not pass any more")
+        self.rounds += 1
         self._now_s += max(timeout, 0.0)
         return []
 
