@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tests.chaos.simulation.rules import RULES
-from tests.chaos.simulation.world import Result, simulate
+from tests.chaos.simulation.world import Result, blank_files, simulate
 
 SAVED = Path(tempfile.gettempdir()) / "loyalty-failing-seeds.txt"
 
@@ -54,6 +54,7 @@ def run_seeds(seeds: list[int], jobs: int = 1, without: str | None = None) -> It
     if jobs <= 1:
         yield from map(work, seeds)
         return
+    blank_files()  # before the processes part, so that they share them and this one deletes them
     with ProcessPoolExecutor(jobs) as pool:
         yield from pool.map(work, seeds, chunksize=8)
 

@@ -5,6 +5,7 @@ and the shop must come to rest. `checks` says what must be true all the time, an
 """
 
 import asyncio
+import atexit
 import contextlib
 import functools
 import gc
@@ -179,7 +180,7 @@ class Result:
 
 def simulate(seed: int) -> Result:
     """Run one seed from its beginning to its end. The same seed does the same."""
-    blank = _blank()
+    blank = blank_files()
     die = random.Random(seed)
     traces: list[list[str]] = []
     folder = Path(tempfile.mkdtemp(prefix="sim-", dir=_ram()))
@@ -256,9 +257,10 @@ def _world(die: random.Random, folder: Path, blank: Path) -> World:
 
 
 @functools.cache
-def _blank() -> Path:
-    """Return a folder with the files of a new hub and a new till, made once per process."""
+def blank_files() -> Path:
+    """Return a folder with the files of a new hub and a new till, made once and gone with the process."""
     folder = Path(tempfile.mkdtemp(prefix="sim-blank-", dir=_ram()))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     die = random.Random(0)
 
     async def main() -> None:
