@@ -290,7 +290,8 @@ async def _upkeep(settings: Settings, store: Store, line: Line, clock: Clock, bo
 
 async def _watch_store(store: Store, screen: Screen, line: Line, standing: "_Standing", clock: Clock) -> None:
     while True:
-        screen.put_hub(standing.shown(line.state))
+        if standing.has_news():
+            screen.put_hub(standing.shown(line.state))
         screen.put_outbox(store.outbox.figures())
         program = store.cache.program
         screen.put_currency(program.currency if program else None)
@@ -323,9 +324,16 @@ class _Standing:
         """Take the watchdog of the upload."""
         self._watchdog = watchdog
 
-    def shown(self, state: HubState) -> HubShown:
+    def has_news(self) -> bool:
+        """Tell whether the till's own fault is another one than was shown; the line tells of its faults itself."""
+        return self._now() != self._fault
+
+    def _now(self) -> str | None:
         is_stuck = self._watchdog is not None and self._watchdog.is_stuck
-        fault = STORAGE_FULL if self._store.ballast.is_full else NOT_MOVING if is_stuck else None
+        return STORAGE_FULL if self._store.ballast.is_full else NOT_MOVING if is_stuck else None
+
+    def shown(self, state: HubState) -> HubShown:
+        fault = self._now()
         if fault != self._fault:
             self._fault, self._since = fault, self._clock.now()
         return HubShown(
