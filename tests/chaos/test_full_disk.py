@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,20 +16,22 @@ DISK_MB = 40
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
+def small_disk() -> Iterator[Path]:
+    # Not in pytest's own folder: a run that is killed leaves the mount behind, and the next run could not clear up.
+    folder = Path(tempfile.mkdtemp(prefix="loyalty-disk-"))
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
     try:
         mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         mounted = False
     if not mounted:
+        folder.rmdir()
         pytest.skip("this machine does not let the test mount a small file system")
     try:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+        folder.rmdir()
 
 
 def _fill(folder: Path) -> Path:
