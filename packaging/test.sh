@@ -22,5 +22,5 @@ echo "$program: ruff format"
 .venv/bin/python -m ruff format --check .
 echo "$program: mypy"
 .venv/bin/python -m mypy
-echo "$program: pytest"
-exec .venv/bin/python -m pytest "$@"
+echo "$program: pytest, two files at a time"
+exec .venv/bin/python -m pytest --numprocesses 2 --dist loadfile "$@"
