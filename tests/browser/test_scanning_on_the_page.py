@@ -103,3 +103,16 @@ async def test_the_scanner_is_measured_saved_and_tried_at_the_till(browser: Brow
         await second.bring_to_front()
         await scan_keys(second, f"~{card}\n")
         await expect(second.locator(".name")).to_contain_text("Marie")
+
+
+async def test_what_was_typed_in_the_search_is_there_again_after_a_scan(browser: Browser, tmp_path: Path) -> None:
+    async with till(browser, tmp_path) as at:
+        await at.page.keyboard.press("F2")
+        await type_slowly(at.page, "gag")
+        await scan_keys(at.page, at.face("Marie").cards[0] + "\n")
+        await expect(at.page.locator(".name")).to_contain_text("Marie")
+        await expect(at.page.locator("#text")).to_be_hidden()
+        await at.page.keyboard.press("F2")
+        await expect(at.page.locator("#text")).to_have_value("gag")
+        await at.page.keyboard.press("F9")
+        await expect(at.page.locator("#text")).to_have_value("")

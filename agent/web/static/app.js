@@ -140,10 +140,10 @@ class Page {
     tell([announced(this.view), dropped].filter(Boolean).join(". "));
   }
 
-  // Whoever types in the search goes on there.
+  // Whoever types in the search goes on there; what was typed when a scan came stays for the next look.
   #turnTo() {
     if (this.#entry.isInUse) return;
-    this.#entry.clear();
+    this.#entry.close();
     if (buyer(this.view)) this.#credit.focus();
     scrollTo(0, 0);
   }
