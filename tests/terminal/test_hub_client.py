@@ -238,7 +238,7 @@ async def test_an_endless_answer_is_not_read_to_its_end(door: ScriptedHub, clien
         await client.upload(BATCH, "e")
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}")[:-4]])
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}")[:-4]], ids=["no gzip at all", "cut before its end"])
 async def test_a_broken_packing_is_no_answer(door: ScriptedHub, client: HubClient, body: bytes) -> None:
     door.sends(200, body, "application/json", Content_Encoding="gzip")
     with pytest.raises(HubUnreachable, match="cut_body"):
