@@ -156,11 +156,11 @@ class EventJournal:
     async def settle(self, inc: str, answer: UploadAnswer) -> None:
         """Write the verdicts down. Only an unbroken run of them from the first unsettled event on counts."""
         now_ms = milliseconds(self._clock.now())
-        coverage = self._covered()
 
         def write(connection: Connection) -> None:
             settle(connection, inc, answer, now_ms)
-            sweep(connection, coverage)
+            # Asked for in here: another cache may take the live one's place before this write has its turn.
+            sweep(connection, self._covered())
 
         await self._keep(write)
 
@@ -279,8 +279,9 @@ def _next_batch(connection: Connection, terminal: Terminal, max_events: int, max
     events: list[str] = []
     size_bytes = 0
     for event, recorded_at in connection.execute(
-        f"{_PLACES} WHERE position >= ?1 AND position < ?2 ORDER BY position LIMIT ?3",
-        (first_position + acked_through, first_position + length, max_events),
+        # Between two places, and not up to a LIMIT: SQLite would read and sort the whole backlog for it.
+        f"{_PLACES} WHERE position >= ?1 AND position < ?2 ORDER BY position",
+        (first_position + acked_through, first_position + min(acked_through + max_events, length)),
     ):
         if event is None:
             event = gone_marker(terminal.terminal_id, terminal.store_id, inc, seq, moment(recorded_at))  # noqa: PLW2901

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from agent.store.files import cache_file, delete, delete_left_over_caches
+from agent.store.settling import unsweep
 from sync.runtime.database import Reader, Writer, open_writer
 from sync.runtime.near_reader import NearReader
 from sync.runtime.sqlite_file import Connection, DatabaseFile, DatabaseUnreadable
@@ -41,6 +42,8 @@ class LiveCache:
         delete_left_over_caches(self._folder, self._number)
         self._writer = await self._open.enter_async_context(_open_or_begin_anew(self.file))
         await self.read_coverage()
+        # A power cut may have taken the newest commits of the cache, and never one of the till's.
+        await self._till.write(lambda connection: unsweep(connection, self._coverage))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -74,9 +77,7 @@ class LiveCache:
 
     async def read_coverage(self) -> None:
         """Read the coverage anew, after it was written."""
-        self._coverage = await self.writer.outside_transaction(
-            lambda connection: dict(connection.execute("SELECT inc, through FROM coverage").fetchall())
-        )
+        self._coverage = await _coverage_of(self.writer)
 
     async def forget_presented(self, customer_ids: Sequence[str]) -> None:
         """Erase the values of these customers' identifiers that were presented here. Before their rows here go."""
@@ -98,14 +99,17 @@ class LiveCache:
         number, old_file, old_open = self._number + 1, self.file, self._open
         async with AsyncExitStack() as opened:
             writer = await opened.enter_async_context(_open_or_begin_anew(self.next_file))
-            await self._till.write(lambda connection: connection.execute("UPDATE live_cache SET number = ?", (number,)))
+            coverage = await _coverage_of(writer)
+            # While both files are read, only what both contain may be swept.
+            self._coverage = {inc: min(seq, self._coverage.get(inc, 0)) for inc, seq in coverage.items()}
+            await self._till.write(lambda connection: _change_over(connection, number, coverage))
             self._number, self._writer, self._open = number, writer, opened.pop_all()
         near.attach_instead(ATTACHED, self.file)
         if self._selling is not None:
             selling = self._selling
             await self._till.outside_transaction(lambda _: selling.attach_instead(ATTACHED, self.file))
         await reader.attach_instead(ATTACHED, self.file)
-        await self.read_coverage()
+        self._coverage = coverage
         await old_open.aclose()
         delete(old_file.path)
 
@@ -127,3 +131,14 @@ async def _open_or_begin_anew(file: DatabaseFile) -> AsyncIterator[Writer]:
 def _live_number(connection: Connection) -> int:
     row = connection.execute("SELECT number FROM live_cache").fetchone()
     return int(row[0]) if row else 1
+
+
+def _change_over(connection: Connection, number: int, coverage: Mapping[str, int]) -> None:
+    connection.execute("UPDATE live_cache SET number = ?", (number,))
+    unsweep(connection, coverage)
+
+
+async def _coverage_of(cache: Writer) -> Mapping[str, int]:
+    return await cache.outside_transaction(
+        lambda connection: dict(connection.execute("SELECT inc, through FROM coverage").fetchall())
+    )

@@ -57,10 +57,9 @@ class Pruner:
         """Prune at most one step's rows, in one transaction; return how many events were looked at, 0 at the end."""
         now_ms = milliseconds(hub_now)
         before_ms = milliseconds(hub_now - keep)
-        coverage = self._covered()
 
         def write(connection: Connection) -> int:
-            sweep(connection, coverage)
+            sweep(connection, self._covered())
             _mark(connection, now_ms)
             return _prune(connection, before_ms)
 

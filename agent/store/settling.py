@@ -2,7 +2,9 @@
 
 A hub may answer late, twice, or after it was restored to a backup. So an acknowledgement is only ever raised by
 verdicts in an unbroken run and lowered by the hub's own word, and each event's effect is where it must be at every
-moment: in the pending sum, in the hub's balance, or set aside with a reason.
+moment: in the pending sum, in the hub's balance, or set aside with a reason. Which balances those are may change:
+a snapshot may be older than the cache it replaces, and a power cut takes the cache's last commits but none of the
+till's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +12,9 @@ from typing import NamedTuple
 
 from sync.contract.protocol import AppliedThrough, Outcome, OutcomePut, UploadAnswer, Verdict
 from sync.runtime.sqlite_file import Connection
+
+# What is known of each event, kept or pruned.
+_EFFECTS = "(SELECT position, subject, points FROM journal UNION ALL SELECT position, subject, points FROM bygone)"
 
 # The verdicts that stop an event from counting here, and the state it is then shown in.
 _SET_ASIDE = {Outcome.REJECTED: "rejected", Outcome.PARKED: "parked"}
@@ -65,7 +70,8 @@ def _place(connection: Connection, inc: str, seq: int) -> _Place | None:
 def _set_aside(connection: Connection, place: _Place, state: str, reason: str, now_ms: int) -> None:
     """Take an event out of the pending sum and keep it in sight. What is withheld or already final stays so."""
     connection.execute(
-        "DELETE FROM pending WHERE subject = (SELECT subject FROM journal WHERE position = ?) AND inc = ? AND seq = ?",
+        f"DELETE FROM pending WHERE subject = (SELECT subject FROM {_EFFECTS} WHERE position = ?)"
+        " AND inc = ? AND seq = ?",
         place,
     )
     # A pruned event is not in the journal any more: the verdict is on the marker that went in its place.
@@ -126,14 +132,19 @@ def _rewind_one(connection: Connection, held: AppliedThrough) -> bool:
     due = (first_position + held.through, first_position + acked_through)
     _ack(connection, held.inc, held.through, 0)
     connection.execute("DELETE FROM set_aside WHERE position >= ? AND position < ? AND state <> 'withheld'", due)
+    _count_again(connection, held.inc, first_position, "journal", due)
+    return True
+
+
+def _count_again(connection: Connection, inc: str, first_position: int, source: str, due: tuple[int, int]) -> None:
+    """Put the effects from one position up to before another back into the pending sum, but those set aside."""
     connection.execute(
         "INSERT INTO pending (subject, inc, seq, points)"
-        " SELECT subject, ?, position - ? + 1, points FROM journal"
+        f" SELECT subject, ?, position - ? + 1, points FROM {source}"
         " WHERE position >= ? AND position < ? AND points <> 0 AND subject IS NOT NULL"
         " AND position NOT IN (SELECT position FROM set_aside) ON CONFLICT DO NOTHING",
-        (held.inc, first_position, *due),
+        (inc, first_position, *due),
     )
-    return True
 
 
 def sweep(connection: Connection, coverage: Mapping[str, int]) -> None:
@@ -146,8 +157,19 @@ def sweep(connection: Connection, coverage: Mapping[str, int]) -> None:
         if through <= swept_through:
             continue
         gone = connection.execute(
-            "SELECT subject, ?, position - ? + 1 FROM journal WHERE position >= ? AND position < ? AND points <> 0",
+            f"SELECT subject, ?, position - ? + 1 FROM {_EFFECTS} WHERE position >= ? AND position < ? AND points <> 0",
             (inc, first_position, first_position + swept_through, first_position + through),
         ).fetchall()
         connection.executemany("DELETE FROM pending WHERE subject = ? AND inc = ? AND seq = ?", gone)
         connection.execute("UPDATE incarnations SET swept_through = ? WHERE inc = ?", (through, inc))
+
+
+def unsweep(connection: Connection, coverage: Mapping[str, int]) -> None:
+    """Put back what was swept away by balances that contained more than those of `coverage` do, pruned or not."""
+    rows = connection.execute("SELECT inc, first_position, swept_through FROM incarnations").fetchall()
+    for inc, first_position, swept_through in rows:
+        through = coverage.get(inc, 0)
+        if through < swept_through:
+            due = (first_position + through, first_position + swept_through)
+            _count_again(connection, inc, first_position, _EFFECTS, due)
+            connection.execute("UPDATE incarnations SET swept_through = ? WHERE inc = ?", (through, inc))

@@ -19,16 +19,9 @@ CARDS = 5
 # Known gaps of the product, as narrow as they can be said. Each has a strict xfail in tests/chaos/test_known_gaps.py,
 # which tells when it is closed; then its entry goes.
 #
-# "older snapshot": what a till swept out of its pending rows by one cache's coverage is not put back where the next
-# cache contains less of it (a snapshot as of before or of a restored hub, a power cut); shown is too low until the feed
-# catches up.
 # "jumped verdict": the final verdict on a held reversal travels on the feed only, and a snapshot jumps over it; the
 # reversal is shown as held for ever. Points are not touched.
-KNOWN_GAPS = {"older snapshot", "jumped verdict"}
-_SWEPT_TOO_FAR = (
-    "SELECT 1 FROM main.incarnations i LEFT JOIN cache.coverage c ON c.inc = i.inc"
-    " WHERE i.swept_through > coalesce(c.through, 0)"
-)
+KNOWN_GAPS = {"jumped verdict"}
 
 
 class Always(NamedTuple):
@@ -48,8 +41,6 @@ class AtRest(NamedTuple):
 def shown_is_posted_and_uncovered(world: "World", till: TillSide) -> str | None:
     """A till shows what the hub had posted where the till's cache stands, and its own events beyond that."""
     assert till.life is not None
-    if "older snapshot" in KNOWN_GAPS and till.glance(_SWEPT_TOO_FAR):
-        return None
     place = till.place()
     epoch_name, pos = place or ("", 0)
     epoch = world.oracle.epochs.get(epoch_name)
