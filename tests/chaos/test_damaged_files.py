@@ -7,10 +7,8 @@ import aiohttp
 
 from sync.hub.founding import database_file
 from sync.runtime.database import open_reader
-from tests.chaos.test_kill import HTTP, Machines, machines, sale
+from tests.support.machines import HTTP, Machines, sale
 from tests.support.waiting import eventually
-
-__all__ = ["machines"]  # the fixture
 
 PAGE = 4096
 SALES = 60

@@ -2,11 +2,9 @@
 
 import aiohttp
 
-from tests.chaos.test_kill import HTTP, Machines, machines, sale
+from tests.support.machines import HTTP, Machines, sale
 from tests.support.processes import command
 from tests.support.waiting import eventually
-
-__all__ = ["machines"]  # the fixture
 
 SALES = 5
 
