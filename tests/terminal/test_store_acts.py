@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +16,7 @@ from sync.contract.protocol import Outcome, OutcomePut, Reason, Verdict
 from sync.runtime.sqlite_file import Connection
 from tests.support import shop
 from tests.support.clock import FakeClock
+from tests.support.sqlite_steps import steps_of
 
 
 @pytest.fixture
@@ -199,24 +199,7 @@ async def _sell_copies(store: Store, numbers: range) -> None:
 
 
 async def _steps(store: Store) -> int:
-    """Return how many steps of SQLite's machine a full list takes: its cost, on any machine."""
-    steps = 0
-
-    def one() -> int:
-        nonlocal steps
-        steps += 1
-        return 0
-
-    def count(connection: Any) -> None:
-        connection.set_progress_handler(one, 1)
-
-    def stop(connection: Any) -> None:
-        connection.set_progress_handler(None, 1)
-
-    await store.acts._reader.read(count)
-    await store.acts.newest(ACTS_ROWS_MAX)
-    await store.acts._reader.read(stop)
-    return steps
+    return await steps_of(store.acts._reader, lambda: store.acts.newest(ACTS_ROWS_MAX))
 
 
 async def test_a_measured_scanner_outlives_the_process(tmp_path: Path) -> None:
