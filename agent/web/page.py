@@ -9,8 +9,9 @@ There is no build step: what is served are the sources, without the lines and th
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
+from itertools import pairwise
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
@@ -79,6 +80,9 @@ TEXTS_APART = {
     None: ("reason.",),
 }
 
+# No statement of a script ends behind the first of these, or before the second, so a line may go on there.
+_GOES_ON_BEHIND, _GOES_ON_BEFORE = tuple("{([,;"), tuple("})].?:&|")
+
 _TYPES = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
@@ -129,16 +133,25 @@ def _serving(files: Mapping[str, bytes], only: str | None = None) -> Handler:
 
 
 def compact(name: str, source: str) -> str:
-    """Return a source without its indentation, empty lines and lines of comment; all else stays, line by line.
+    """Return a source without its indentation, empty lines and lines of comment, its open lines joined to the next.
 
     It takes no text that stands over several lines, such as a template literal: a test holds the sources to that.
     """
     lines = (line.strip() for line in source.splitlines())
     kept = "\n".join(line for line in lines if line and not line.startswith("//"))
+    if name.endswith(".js"):
+        return "".join(f"{line}{end}" for line, end in _line_ends(kept.split("\n")))
     if name.endswith(".css"):
         kept = re.sub(r"/\*.*?\*/\s*", "", kept, flags=re.DOTALL)
         return re.sub(r";?\s*(})\s*|\s*([{;,>])\s*|(:)\s+|(?<=[ (,:])0(?=\.\d)", r"\1\2\3", kept)
     return kept
+
+
+def _line_ends(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Give each line with what ends it; one that may hold a remark at its end always ends."""
+    for line, following in pairwise((*lines, "")):
+        goes_on = line.endswith(_GOES_ON_BEHIND) or following.startswith(_GOES_ON_BEFORE)
+        yield line, "" if not following or (goes_on and "//" not in line) else "\n"
 
 
 def _static(name: str) -> bytes:

@@ -111,6 +111,9 @@ async def test_every_file_of_the_folder_is_on_the_list_and_served() -> None:
 
 def test_what_is_served_is_the_source_without_what_only_people_read() -> None:
     assert compact("a.js", "// Why.\n\nlet a = 1; // kept\n  a += 2;\n") == "let a = 1; // kept\na += 2;"
+    assert compact("a.js", "go(\n  a,\n  b)\n  .then();\nif (a) {\n  b()\n}\nelse c()\n") == (
+        "go(a,b).then();if (a) {b()}\nelse c()"
+    )
     assert (
         compact("a.css", "/* Why. */\n.a,\n.b > i:hover { margin: 0 0.5rem 10.5px; }\n")
         == ".a,.b>i:hover{margin:0 .5rem 10.5px}"
