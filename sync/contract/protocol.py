@@ -4,10 +4,8 @@ Reading rule for both ends: unknown fields are ignored, unknown feed operations 
 the message. Every answer names the hub's epoch, so that nothing from a hub before a restore is ever believed.
 """
 
-import base64
-import binascii
 from enum import StrEnum
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
@@ -32,8 +30,8 @@ FEED_WAIT_S_MAX = 25
 SNAPSHOT_CHUNK_ROWS = 5_000
 IDENTIFIERS_PER_CALL_MAX = 200
 INCARNATIONS_PER_HELLO_MAX = 1_000
-
-_CURSOR_SHAPE = "1"
+# Held events named in one hello, 40 bytes each; a till that holds more names the next ones at its next hello.
+HELD_PER_HELLO_MAX = 200
 
 
 class Outcome(StrEnum):
@@ -113,6 +111,29 @@ class IncarnationLength(Value):
     length: int = Field(ge=0)
 
 
+class Verdict(Value):
+    """The outcome of one event, by its seq."""
+
+    seq: int = Field(ge=1)
+    outcome: Outcome
+    reason: Reason | None = None
+
+
+class OutcomePut(Value):
+    """A parked event of this terminal got its final verdict."""
+
+    op: Literal["outcome"] = "outcome"
+    inc: Incarnation
+    verdict: Verdict
+
+
+class HeldEvent(Value):
+    """An event that the terminal still shows as held: the hub parked it, and no final verdict came here."""
+
+    inc: Incarnation
+    seq: int = Field(ge=1)
+
+
 class HelloRequest(Value):
     """`POST /v1/hello`: the first call after a start or a reconnect."""
 
@@ -121,6 +142,7 @@ class HelloRequest(Value):
     event_types: tuple[str, ...] = Field(max_length=100)
     cursor: str | None = Field(default=None, max_length=200)
     incarnations: tuple[IncarnationLength, ...] = Field(default=(), max_length=INCARNATIONS_PER_HELLO_MAX)
+    held: tuple[HeldEvent, ...] = Field(default=(), max_length=HELD_PER_HELLO_MAX)
     waiting: int = Field(ge=0)
     oldest_waiting_s: int = Field(ge=0)
     wall: AwareDatetime
@@ -136,24 +158,21 @@ class AppliedThrough(Value):
 
 
 class HelloAnswer(Value):
-    """What the hub holds of this terminal, and the limits of this connection."""
+    """What the hub holds of this terminal, and the limits of this connection.
+
+    `outcomes` are the final verdicts on held events whose effect stands at the terminal's cursor or before: a snapshot
+    jumped over the rows of the feed that said them. What stands behind the cursor is said on the feed.
+    """
 
     protocol: str
     hub_epoch: Code
     applied: tuple[AppliedThrough, ...] = ()
+    outcomes: tuple[OutcomePut, ...] = Field(default=(), max_length=HELD_PER_HELLO_MAX)
     max_batch_events: int = Field(ge=1, le=BATCH_EVENTS_MAX)
     max_batch_bytes: int = Field(ge=1024, le=BATCH_BYTES_MAX)
     reconnect_spread_s: int = Field(ge=0, le=3600)
     server_time: AwareDatetime
     rotate_credential: bool = False
-
-
-class Verdict(Value):
-    """The outcome of one event, by its seq."""
-
-    seq: int = Field(ge=1)
-    outcome: Outcome
-    reason: Reason | None = None
 
 
 class UploadAnswer(Value):
@@ -228,14 +247,6 @@ class ProgramPut(Value):
     program: Program
 
 
-class OutcomePut(Value):
-    """A parked event of this terminal got its final verdict."""
-
-    op: Literal["outcome"] = "outcome"
-    inc: Incarnation
-    verdict: Verdict
-
-
 Change = Annotated[
     CustomerPut | BalancePut | CardPut | CustomerGone | ProgramPut | OutcomePut, Field(discriminator="op")
 ]
@@ -278,29 +289,3 @@ class SnapshotManifest(Value):
     as_of: AwareDatetime
     chunks: tuple[SnapshotChunk, ...]
     complete: bool
-
-
-class FeedCursor(NamedTuple):
-    """What a cursor says inside; a terminal keeps it as a text and never looks."""
-
-    hub_epoch: str
-    position: int
-
-
-def write_cursor(cursor: FeedCursor) -> str:
-    """Return the opaque text of a cursor: base64url of epoch, shape of the rows, position."""
-    text = f"{cursor.hub_epoch}|{_CURSOR_SHAPE}|{cursor.position}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def read_cursor(text: str) -> FeedCursor | None:
-    """Return what a cursor says, or None where it is not of this shape (the terminal then needs a snapshot)."""
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
-    except (binascii.Error, ValueError):
-        return None
-    epoch, _, rest = raw.partition("|")
-    shape, _, position = rest.partition("|")
-    if shape != _CURSOR_SHAPE or not position.isascii() or not position.isdigit():
-        return None
-    return FeedCursor(epoch, int(position))

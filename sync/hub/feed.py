@@ -11,7 +11,8 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sync.contract.protocol import FEED_CHANGES_MAX, FeedCursor, OutcomePut, write_cursor
+from sync.contract.cursors import FeedCursor, write_cursor
+from sync.contract.protocol import FEED_CHANGES_MAX, OutcomePut
 from sync.hub.books import verdict_of
 from sync.hub.feed_log import floor, last_pos
 from sync.hub.posting import event_number

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from aiohttp import hdrs, web
 from pydantic import Field
 
+from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
 from sync.contract.customers import Value
 from sync.contract.identifiers import identifier_id
 from sync.contract.program import Program
@@ -23,13 +24,10 @@ from sync.contract.protocol import (
     FEED_WAIT_S_MAX,
     SNAPSHOT_CONTENT_TYPE,
     EnrolRequest,
-    FeedCursor,
     HelloRequest,
     IdentifiersAnswer,
     IdentifiersRequest,
     SnapshotManifest,
-    read_cursor,
-    write_cursor,
 )
 from sync.hub.batch import Sender
 from sync.hub.erasures import is_news, note_passed

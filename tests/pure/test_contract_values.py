@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
 from sync.contract.customers import Consent, Customer, Purpose
 from sync.contract.events import (
     EARNED,
@@ -19,7 +20,6 @@ from sync.contract.events import (
 )
 from sync.contract.identifiers import Scheme, hint, identifier_id, normalise, normalise_email, normalise_phone
 from sync.contract.ledger import Balance, fold, take_back
-from sync.contract.protocol import FeedCursor, read_cursor, write_cursor
 from sync.runtime.clock import new_id
 
 _NOW = datetime(2026, 3, 9, 14, 30, tzinfo=UTC)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
 from sync.contract.customers import Customer
 from sync.contract.events import EARNED
 from sync.contract.program import EarnRule, Program
@@ -20,7 +21,6 @@ from sync.contract.protocol import (
     Change,
     CredentialAnswer,
     CustomerPut,
-    FeedCursor,
     FeedPage,
     HelloAnswer,
     HelloRequest,
@@ -32,8 +32,6 @@ from sync.contract.protocol import (
     SnapshotManifest,
     UploadAnswer,
     Verdict,
-    read_cursor,
-    write_cursor,
 )
 from sync.hub_errors import HubRefused, MessageTooLarge
 from sync.pump.line import first_of

@@ -15,6 +15,7 @@ from agent.codes import make_card_number
 from agent.sales import Buyer, ReversalRequest, SaleRequest, fingerprint, plan_reversal, plan_sale
 from agent.store import Store, open_store
 from agent.store.entries import Decision, Recorded, ReversalEntry, SaleEntry
+from sync.contract.cursors import FeedCursor, write_cursor
 from sync.contract.customers import (
     Consent,
     Customer,
@@ -33,7 +34,6 @@ from sync.contract.protocol import (
     CardPut,
     Change,
     CustomerPut,
-    FeedCursor,
     FeedPage,
     Outcome,
     PresentedIdentifier,
@@ -41,7 +41,6 @@ from sync.contract.protocol import (
     SnapshotManifest,
     UploadAnswer,
     Verdict,
-    write_cursor,
 )
 from sync.pump.ports import Batch
 from sync.runtime.clock import Clock

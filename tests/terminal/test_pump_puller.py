@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sync.contract.protocol import CardPut, FeedCursor, FeedPage, write_cursor
+from sync.contract.cursors import FeedCursor, write_cursor
+from sync.contract.protocol import CardPut, FeedPage
 from sync.hub_errors import HubBusy, HubError, HubRefused, HubUnreachable, TerminalRevoked
 from sync.pump.line import Direction, HubState, HubTime, Line
 from sync.pump.puller import Puller

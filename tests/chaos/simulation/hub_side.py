@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
 from sync.contract.protocol import (
-    FeedCursor,
     FeedPage,
     HelloAnswer,
     HelloRequest,
@@ -19,8 +19,6 @@ from sync.contract.protocol import (
     ProblemCode,
     SnapshotManifest,
     UploadAnswer,
-    read_cursor,
-    write_cursor,
 )
 from sync.hub import feed as pages
 from sync.hub import feed_log

@@ -16,8 +16,8 @@ from agent.sales import ReversalRequest, SaleRequest
 from agent.screen import Screen
 from agent.store import Store, open_store
 from agent.store.files import till_file
+from sync.contract.cursors import read_cursor
 from sync.contract.identifiers import Scheme, identifier_id
-from sync.contract.protocol import read_cursor
 from sync.pump.line import Line
 from sync.pump.puller import Puller
 from sync.pump.pusher import Pusher, Terminal
