@@ -7,20 +7,25 @@ as scanned; no name, phone, e-mail or card number stands in any field.
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from sync.contract.customers import Code, Currency
 
 EARNED = "loyalty.points.earned.v1"
 REVERSED = "loyalty.points.reversed.v1"
-EVENT_TYPES = (EARNED, REVERSED)
+REDEEMED = "loyalty.points.redeemed.v1"
+REDEMPTION_REVERSED = "loyalty.redemption.reversed.v1"
+ALLOWANCE_RETURNED = "loyalty.allowance.returned.v1"
+EVENT_TYPES = (EARNED, REVERSED, REDEEMED, REDEMPTION_REVERSED, ALLOWANCE_RETURNED)
 
 # 10 million in the currency's minor unit times 100: above any sale at a counter, far below 2**53.
 MONEY_MINOR_MAX = 1_000_000_000
 POINTS_MAX = 1_000_000_000
 LINES_MAX = 500
+# A till holds a few allowances of one customer at most.
+SHARES_MAX = 50
 
 Money = Annotated[int, Field(ge=0, le=MONEY_MINOR_MAX, strict=True)]
 Points = Annotated[int, Field(ge=0, le=POINTS_MAX, strict=True)]
@@ -31,6 +36,8 @@ Quantity = Annotated[
 ]
 Incarnation = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 IdentifierId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+# incarnation -> the last seq of it that something contains
+Covered = dict[Incarnation, Annotated[int, Field(ge=0)]]
 
 
 class Strict(BaseModel):
@@ -81,10 +88,60 @@ class PointsReversed(Strict):
     flags: tuple[Flag, ...] = ()
 
 
-Fact = PointsEarned | PointsReversed
-_FACTS: Mapping[str, type[PointsEarned] | type[PointsReversed]] = {
+class Share(Strict):
+    """The part of a redemption that one allowance pays."""
+
+    allowance_id: Code
+    points: int = Field(ge=1, le=POINTS_MAX, strict=True)
+
+
+class PointsRedeemed(Strict):
+    """Points paid for something, and the customer has it.
+
+    `shares` name the allowances that pay; `goodwill` is what the program lets a till give beyond them, at the store's
+    cost. Together they are `points`.
+    """
+
+    redemption_id: Code
+    points: int = Field(ge=1, le=POINTS_MAX, strict=True)
+    reward_id: Code | None = None
+    program_version: int = Field(ge=1, strict=True)
+    shares: tuple[Share, ...] = Field(default=(), max_length=SHARES_MAX)
+    goodwill: Points = 0
+    staff_ref: Code | None = None
+    flags: tuple[Flag, ...] = ()
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if sum(share.points for share in self.shares) + self.goodwill != self.points:
+            raise ValueError("the shares and the goodwill are not the points")
+        if len({share.allowance_id for share in self.shares}) != len(self.shares):
+            raise ValueError("an allowance has two shares")
+        return self
+
+
+class RedemptionReversed(Strict):
+    """A redemption is taken back whole. The hub knows how many points it was; the terminal may not know it yet."""
+
+    reversal_id: Code
+    redemption_id: Code
+    staff_ref: Code | None = None
+    flags: tuple[Flag, ...] = ()
+
+
+class AllowanceReturned(Strict):
+    """The terminal gives back all that is left of an allowance. Every spend of it stands before this in the stream."""
+
+    allowance_id: Code
+
+
+Fact = PointsEarned | PointsReversed | PointsRedeemed | RedemptionReversed | AllowanceReturned
+_FACTS: Mapping[str, type[Fact]] = {
     EARNED: PointsEarned,
     REVERSED: PointsReversed,
+    REDEEMED: PointsRedeemed,
+    REDEMPTION_REVERSED: RedemptionReversed,
+    ALLOWANCE_RETURNED: AllowanceReturned,
 }
 
 

@@ -43,6 +43,24 @@ class ValueBand(Value):
     text: Wording
 
 
+class RedemptionRule(Value):
+    """How far a till may go with points on its own. The hub's grants and the till's refusals follow the same rule."""
+
+    # One redemption, online or not.
+    per_redemption_max: Points = 1_000
+    # What one till may give one customer, and all customers, between two words of the hub.
+    per_customer_offline_max: Points = 500
+    per_terminal_offline_max: Points = 5_000
+    # A till that has not heard from the hub for so long redeems nothing.
+    hours_since_hello_max: Annotated[int, Field(ge=1, le=24 * 31)] = 72
+    # A till stops spending an allowance that is older; the hub keeps the reserve until it comes back.
+    allowance_ttl_h: Annotated[int, Field(ge=1, le=24 * 31)] = 24
+    # Likely visitors that a till gets allowances for before they come.
+    prefetch_customers_max: Annotated[int, Field(ge=0, le=500)] = 100
+    # Given beyond the allowances, at the store's cost, per redemption; 0 gives nothing.
+    goodwill_points_max: Points = 0
+
+
 class Program(Value):
     """One version of the rules. Currency is ISO 4217; every amount is in its minor unit."""
 
@@ -54,6 +72,7 @@ class Program(Value):
     value_bands: tuple[ValueBand, ...] = ()
     # Points wait on a card that nobody is known for; a lost or invented card must not pile up more than this.
     unknown_card_points_max: Points = 500
+    redemption: RedemptionRule = RedemptionRule()
 
 
 class SaleLine(Value):

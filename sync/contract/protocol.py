@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
+from sync.contract.allowance import ALLOWANCES_PER_TERMINAL_MAX, AllowancesWord, HeldAllowance
 from sync.contract.customers import Code, Customer, IdentifierRef, Value
-from sync.contract.events import IdentifierId, Incarnation, Strict
+from sync.contract.events import Covered, IdentifierId, Incarnation, Strict
 from sync.contract.identifiers import Identifier
 from sync.contract.program import Program
 
@@ -54,6 +55,10 @@ class Reason(StrEnum):
     REVERSAL_CONFLICT = "reversal_conflict"
     UNKNOWN_TYPE = "unknown_type"
     WAITS_FOR_SALE = "waits_for_sale"
+    REDEMPTION_CONFLICT = "redemption_conflict"
+    WAITS_FOR_REDEMPTION = "waits_for_redemption"
+    # The hub was brought back from a backup and does not know all allowances yet.
+    HUB_RECOVERING = "hub_recovering"
 
 
 class ProblemCode(StrEnum):
@@ -148,6 +153,8 @@ class HelloRequest(Value):
     wall: AwareDatetime
     monoms: int = Field(ge=0)
     bootid: str = Field(max_length=64)
+    # What it has not returned, expired or not.
+    allowances: tuple[HeldAllowance, ...] = Field(default=(), max_length=ALLOWANCES_PER_TERMINAL_MAX)
 
 
 class AppliedThrough(Value):
@@ -173,6 +180,8 @@ class HelloAnswer(Value):
     reconnect_spread_s: int = Field(ge=0, le=3600)
     server_time: AwareDatetime
     rotate_credential: bool = False
+    # Missing from a hub that grants none.
+    allowances: AllowancesWord | None = None
 
 
 class UploadAnswer(Value):
@@ -247,13 +256,17 @@ class ProgramPut(Value):
     program: Program
 
 
+class AllowancesPut(Value):
+    """Something about this terminal's allowances changed, a recall for one: it asks again (`POST /v1/allowances`)."""
+
+    op: Literal["allowances"] = "allowances"
+
+
 Change = Annotated[
-    CustomerPut | BalancePut | CardPut | CustomerGone | ProgramPut | OutcomePut, Field(discriminator="op")
+    CustomerPut | BalancePut | CardPut | CustomerGone | ProgramPut | OutcomePut | AllowancesPut,
+    Field(discriminator="op"),
 ]
 CHANGE: TypeAdapter[Change] = TypeAdapter(Change)
-
-# incarnation -> the last seq of it that the balances up to this position contain
-Covered = dict[Incarnation, Annotated[int, Field(ge=0)]]
 
 
 class FeedPage(Value):

@@ -139,9 +139,9 @@ class Posting:
             return self._judge_sale(number, item.fact, item.subject), item.subject
         if isinstance(item.fact, PointsReversed):
             return self._judge_reversal(Parked(number, origin, item.seq, item.fact))
-        if item.fault is Reason.UNKNOWN_TYPE:
-            return Decision(Outcome.PARKED, Reason.UNKNOWN_TYPE), None
-        return Decision(Outcome.REJECTED, item.fault or Reason.BAD_EVENT), None
+        if item.fault is Reason.BAD_EVENT:
+            return Decision(Outcome.REJECTED, Reason.BAD_EVENT), None
+        return Decision(Outcome.PARKED, Reason.UNKNOWN_TYPE), None  # a type that is judged by a later version
 
     def _judge_sale(self, number: int, fact: PointsEarned, identifier: str | None) -> Decision:
         known = self._known
