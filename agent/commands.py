@@ -53,7 +53,8 @@ async def enrol(asked: argparse.Namespace) -> int:
     settings = load(asked.config, Settings)
     private_folder(settings.till.state)
     with hold(settings.lock_file):
-        request = _enrol_request(asked.code, keys.enrolled_before(settings.enrolment_file, settings.journal_file))
+        before = keys.enrolled_before(settings.enrolment_file, settings.journal_file)
+        request = _enrol_request(asked.code, before, keys.terminal_key(settings.terminal_key_file).public)
         try:
             answer = await enrol_at_hub(settings.hub.url, request, settings.hub.ca_file)
         except HubError as error:
@@ -138,9 +139,9 @@ async def key_rotate(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _enrol_request(code: str, before: EnrolledBefore | None) -> EnrolRequest:
+def _enrol_request(code: str, before: EnrolledBefore | None, public_key: str) -> EnrolRequest:
     try:
-        return EnrolRequest(code=code, agent_version=VERSION, before=before)
+        return EnrolRequest(code=code, agent_version=VERSION, before=before, public_key=public_key)
     except ValidationError:
         raise CommandError("this is no enrolment code; type it as `loyalty-hub terminals invite` printed it") from None
 

@@ -161,6 +161,11 @@ class Settings(Section):
         return self.storage.key_file or self.till.state / "keys" / "database.key"
 
     @property
+    def terminal_key_file(self) -> Path:
+        """Where the key is kept that this terminal signs with."""
+        return self.till.state / "keys" / "terminal.key"
+
+    @property
     def enrolment_file(self) -> Path:
         """Where the terminal's identity and its credential at the hub are kept."""
         return self.till.state / "keys" / "hub.json"

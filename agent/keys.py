@@ -1,4 +1,4 @@
-"""The secrets of a till, each in a private file of its own: the database key, the enrolment, the POS key.
+"""The secrets of a till, each in a private file of its own: database key, signing key, enrolment, POS key.
 
 They stand apart from the databases, so that a copied database file alone is unreadable. None is ever logged, and
 none comes from `config.toml`.
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from sync.contract.customers import Value
 from sync.contract.protocol import EnrolAnswer, EnrolledBefore
+from sync.contract.signing import SEED_BYTES, SigningKey
 from sync.runtime.sqlite_file import KEY_BYTES
 from sync.runtime.state_lock import private_folder, write_private
 
@@ -70,6 +71,24 @@ def database_key(key_file: Path, database: Path) -> bytes:
     if len(key) != KEY_BYTES:
         raise KeyFileError(f"{key_file} holds no database key ({KEY_BYTES * 2} hex digits); bring back the right file")
     return key
+
+
+def terminal_key(path: Path) -> SigningKey:
+    """Return the key that this terminal signs its uploads with, made where there is none. It never leaves the machine.
+
+    Raises:
+        KeyFileError: the file holds no key.
+    """
+    if not path.exists():
+        private_folder(path.parent)
+        write_private(path, secrets.token_hex(SEED_BYTES).encode() + b"\n")
+    try:
+        return SigningKey.from_hex(_read(path))
+    except ValueError:
+        raise KeyFileError(
+            f"{path} holds no signing key ({SEED_BYTES * 2} hex digits); bring back a backup of it, "
+            "or delete it and enrol this till again"
+        ) from None
 
 
 def read_enrolment(path: Path) -> Enrolment:

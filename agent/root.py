@@ -27,6 +27,7 @@ from agent.version import VERSION
 from agent.web.door import Behind, local_door
 from agent.web.guard import PosKey
 from sync.contract.protocol import ProblemCode
+from sync.contract.signing import Prover
 from sync.hub_client import HubClient, open_session
 from sync.pump.line import HubState, Line
 from sync.pump.puller import Puller
@@ -179,6 +180,7 @@ class _Uploads:
 
     def __init__(self, settings: Settings, enrolment: _Enrolled, store: Store, line: Line, clock: Clock) -> None:
         self._settings = settings.hub
+        self._key = keys.terminal_key(settings.terminal_key_file)
         self._enrolment = enrolment
         self._store = store
         self._line = line
@@ -186,10 +188,11 @@ class _Uploads:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Upload]:
-        terminal = Terminal(VERSION, self._store.cache.cursor, self._enrolment.keep_credential)
+        terminal = Terminal(VERSION, self._store.cache.cursor, self._enrolment.keep_credential, self._key.public)
+        prover = Prover(self._store.journal.terminal.inc, self._key)
         async with open_session(self._settings.ca_file) as session:
             terminal_id = self._enrolment.now.answer.terminal_id
-            hub = HubClient(session, self._settings.url, terminal_id, self._enrolment.credential)
+            hub = HubClient(session, self._settings.url, terminal_id, self._enrolment.credential, prover=prover)
             yield Upload(Pusher(self._store.journal, hub, self._line, terminal, self._clock).run, hub)
 
 

@@ -16,6 +16,7 @@ from aiohttp import hdrs
 from pydantic import BaseModel
 from yarl import URL
 
+from sync.contract.chain import PROOF_HEADER, Stretch, write_proof
 from sync.contract.protocol import (
     BATCH_CONTENT_TYPE,
     EPOCH_HEADER,
@@ -32,6 +33,7 @@ from sync.contract.protocol import (
     SnapshotManifest,
     UploadAnswer,
 )
+from sync.contract.signing import Prover
 from sync.hub_errors import HubError, HubSetupError
 from sync.hub_line import HubLine, Question, Timeouts
 from sync.pump.ports import Batch
@@ -96,14 +98,19 @@ class HubClient:
         terminal_id: str,
         credential: Callable[[], str],
         timeouts: Timeouts | None = None,
+        *,
+        prover: Prover | None = None,
     ) -> None:
         """Take a session of `open_session`, and a credential to be asked for before each call.
+
+        Without a prover uploads go unsigned: a hub takes those of a terminal whose key it was never told.
 
         Raises:
             HubSetupError: the address cannot be used.
         """
         self._line = HubLine(session, hub_address(url), timeouts or Timeouts(), credential)
         self._terminal_id = terminal_id
+        self._prover = prover
         self._answers_hello: bool | None = None
         self._spread_s = 0.0
 
@@ -128,12 +135,15 @@ class HubClient:
         return answer
 
     async def upload(self, batch: Batch, hub_epoch: str) -> UploadAnswer:
-        """Put a range of events, gzipped."""
+        """Put a range of events, gzipped and signed."""
         headers = {
             EPOCH_HEADER: hub_epoch,
             hdrs.CONTENT_TYPE: BATCH_CONTENT_TYPE,
             hdrs.CONTENT_ENCODING: "gzip",
         }
+        if self._prover is not None:
+            stretch = Stretch(self._terminal_id, batch.inc, batch.first, batch.links)
+            headers[PROOF_HEADER] = write_proof(self._prover.proof(stretch, batch.before, fence=0))
         body = gzip.compress(f"[{','.join(batch.events)}]".encode(), compresslevel=GZIP_LEVEL, mtime=0)
         path = ("streams", self._terminal_id, batch.inc, str(batch.first))
         return await self._line.ask(Question(hdrs.METH_PUT, path, headers, body=body), UploadAnswer)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import NoReturn, TypeVar
 
 from agent.store.ballast import Ballast
+from agent.store.chaining import PLACES, adopt, chain_at_ack, text_at
 from agent.store.entries import (
     Recorded,
     ReversalEntry,
@@ -24,7 +25,7 @@ from agent.store.entries import (
     record_sale,
 )
 from agent.store.files import milliseconds, moment
-from agent.store.pruning import forget_marks, gone_marker, pruned_between
+from agent.store.pruning import forget_marks, pruned_between
 from agent.store.settling import conclude, rewind, settle, sweep, withhold
 from sync.contract.identifiers import Identifier, Scheme
 from sync.contract.program import Program
@@ -143,6 +144,8 @@ class EventJournal:
                 forget_marks(connection, held.inc, held.through)
             return {held.inc: pruned_between(connection, held.inc, held.through) for held in lowered}
 
+            for held in applied:
+                adopt(connection, held)
         for inc, lost in (await self._keep(write)).items():
             if lost:
                 _log.error("the hub asks for events that are not kept any more: inc=%s events=%d", inc, lost)
@@ -153,12 +156,15 @@ class EventJournal:
             lambda connection: _next_batch(connection, self._terminal, max_events, max_bytes)
         )
 
-    async def settle(self, inc: str, answer: UploadAnswer) -> None:
-        """Write the verdicts down. Only an unbroken run of them from the first unsettled event on counts."""
+    async def settle(self, inc: str, answer: UploadAnswer, chain: bytes | None = None) -> None:
+        """Write the verdicts down. Only an unbroken run of them from the first unsettled event on counts.
+
+        `chain` is the one behind the last of them; where it is not given, it is worked out when it is needed.
+        """
         now_ms = milliseconds(self._clock.now())
 
         def write(connection: Connection) -> None:
-            settle(connection, inc, answer, now_ms)
+            settle(connection, inc, answer, now_ms, chain)
             # Asked for in here: another cache may take the live one's place before this write has its turn.
             sweep(connection, self._covered())
 
@@ -260,13 +266,6 @@ def read_waiting(connection: Connection) -> Waiting:
     return Waiting(row[0], moment(oldest[0]) if oldest else None)
 
 
-# Every place of the journal in order, as the text that stands there; null where it was pruned.
-_PLACES = (
-    "SELECT event, recorded_at FROM (SELECT position, recorded_at, event FROM journal"
-    " UNION ALL SELECT position, recorded_at, NULL FROM bygone)"
-)
-
-
 def _next_batch(connection: Connection, terminal: Terminal, max_events: int, max_bytes: int) -> Batch | None:
     row = connection.execute(
         "SELECT inc, first_position, acked_through, length FROM streams"
@@ -278,16 +277,15 @@ def _next_batch(connection: Connection, terminal: Terminal, max_events: int, max
     seq = acked_through + 1
     events: list[str] = []
     size_bytes = 0
-    for event, recorded_at in connection.execute(
+    for place in connection.execute(
         # Between two places, and not up to a LIMIT: SQLite would read and sort the whole backlog for it.
-        f"{_PLACES} WHERE position >= ?1 AND position < ?2 ORDER BY position",
+        f"{PLACES} WHERE position >= ?1 AND position < ?2 ORDER BY position",
         (first_position + acked_through, first_position + min(acked_through + max_events, length)),
     ):
-        if event is None:
-            event = gone_marker(terminal.terminal_id, terminal.store_id, inc, seq, moment(recorded_at))  # noqa: PLW2901
+        event = text_at(terminal, inc, seq, place)
         size_bytes += len(event.encode()) + 1
         if events and size_bytes > max_bytes:
             break
         events.append(event)
         seq += 1
-    return Batch(inc, acked_through + 1, tuple(events))
+    return Batch(inc, acked_through + 1, tuple(events), chain_at_ack(connection, terminal, inc))

@@ -15,14 +15,12 @@ from typing import NoReturn
 
 from agent.store.files import milliseconds
 from agent.store.settling import sweep
+from sync.contract.chain import GONE, digest
 from sync.contract.events import canonical_json, event_id, event_source
 from sync.runtime.clock import Clock
 from sync.runtime.database import Writer
 from sync.runtime.sqlite_file import Connection
 
-# The type of a marker for an event that is kept no more: pruned, or lost with a damaged file. No hub knows the type: it
-# parks the marker and goes on with the next event.
-GONE = "loyalty.gone.v1"
 # A commit of so many rows takes some milliseconds; a credit waits no longer behind it.
 ROWS_PER_STEP = 100
 STEP_PAUSE_S = 0.25
@@ -84,8 +82,11 @@ def pruned_between(connection: Connection, inc: str, held_through: int) -> int:
     return int(row[0]) if row else 0
 
 
-def gone_marker(terminal_id: str, store_id: str, inc: str, seq: int, recorded_at: datetime) -> str:
-    """Return what goes in place of an event that is not kept any more: its identity and its time, nothing else."""
+def gone_marker(terminal_id: str, store_id: str, inc: str, seq: int, recorded_at: datetime, known: bytes | None) -> str:
+    """Return what goes in place of an event that is not kept any more: its identity, its time, its digest if `known`.
+
+    It is the same text each time, because the chain may rest on it.
+    """
     return canonical_json(
         {
             "specversion": "1.0",
@@ -98,7 +99,7 @@ def gone_marker(terminal_id: str, store_id: str, inc: str, seq: int, recorded_at
             "seq": seq,
             "bootid": "",
             "monoms": 0,
-            "data": {},
+            "data": {"digest": known.hex()} if known is not None else {},
         }
     )
 
@@ -135,6 +136,10 @@ def _prune(connection: Connection, before_ms: int) -> int:
         " SELECT position, recorded_at, subject, points, event ->> '$.data.net_minor', event ->> '$.data.currency'"
         f" FROM journal WHERE {gone}",
         (first, end),
+    )
+    texts = connection.execute(f"SELECT event, position FROM journal WHERE {gone}", (first, end)).fetchall()
+    connection.executemany(
+        "UPDATE bygone SET digest = ? WHERE position = ?", [(digest(event), position) for event, position in texts]
     )
     connection.execute(f"DELETE FROM journal WHERE {gone}", (first, end))
     connection.execute("UPDATE incarnations SET pruned_through = ? - first_position WHERE number = ?", (end, number))

@@ -20,8 +20,13 @@ _EFFECTS = "(SELECT position, subject, points FROM journal UNION ALL SELECT posi
 _SET_ASIDE = {Outcome.REJECTED: "rejected", Outcome.PARKED: "parked"}
 
 
-def settle(connection: Connection, inc: str, answer: UploadAnswer, now_ms: int) -> None:
-    """Write down the verdicts of an unbroken run from the first unsettled event on; others are not believed."""
+def settle(
+    connection: Connection, inc: str, answer: UploadAnswer, now_ms: int, chain: bytes | None = None
+) -> None:
+    """Write down the verdicts of an unbroken run from the first unsettled event on; others are not believed.
+
+    `chain` is the one behind the last event that the answer settles, where it is known.
+    """
     row = connection.execute(
         "SELECT first_position, acked_through, length FROM streams WHERE inc = ?", (inc,)
     ).fetchone()
@@ -37,6 +42,9 @@ def settle(connection: Connection, inc: str, answer: UploadAnswer, now_ms: int) 
                 place = _Place(first_position + verdict.seq - 1, inc, verdict.seq)
                 _set_aside(connection, place, state, verdict.reason or verdict.outcome, now_ms)
     _ack(connection, inc, through, now_ms)
+    if through != acked_through:
+        known = chain if through == answer.applied_through else None
+        connection.execute("UPDATE incarnations SET acked_chain = ? WHERE inc = ?", (known, inc))
     connection.execute(
         "DELETE FROM set_aside WHERE state = 'final' AND position >= ? AND position < ?",
         (first_position + acked_through, first_position + through),
@@ -143,6 +151,7 @@ def _count_again(connection: Connection, inc: str, first_position: int, source: 
         f" SELECT subject, ?, position - ? + 1, points FROM {source}"
         " WHERE position >= ? AND position < ? AND points <> 0 AND subject IS NOT NULL"
         " AND position NOT IN (SELECT position FROM set_aside) ON CONFLICT DO NOTHING",
+    connection.execute("UPDATE incarnations SET acked_chain = NULL WHERE inc = ?", (held.inc,))
         (inc, first_position, *due),
     )
 

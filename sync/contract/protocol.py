@@ -72,6 +72,11 @@ class ProblemCode(StrEnum):
     PROTOCOL_UNKNOWN = "protocol_unknown"
 
 
+# The sha256 of something, and the public half of an Ed25519 key (RFC 8032), in hex.
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class EnrolledBefore(Strict):
     """Which terminal this machine was at its last enrolment, and the credential that proves it, served or not."""
 
@@ -90,6 +95,7 @@ class EnrolRequest(Strict):
     code: str = Field(min_length=8, max_length=64)
     agent_version: str = Field(max_length=40)
     before: EnrolledBefore | None = None
+    public_key: PublicKey | None = None
 
 
 class EnrolAnswer(Value):
@@ -153,15 +159,18 @@ class HelloRequest(Value):
     wall: AwareDatetime
     monoms: int = Field(ge=0)
     bootid: str = Field(max_length=64)
+    # Kept where the hub has none of this terminal: it was enrolled before terminals had keys.
+    public_key: PublicKey | None = None
     # What it has not returned, expired or not.
     allowances: tuple[HeldAllowance, ...] = Field(default=(), max_length=ALLOWANCES_PER_TERMINAL_MAX)
 
 
 class AppliedThrough(Value):
-    """How far the hub holds one incarnation."""
+    """How far the hub holds one incarnation, and the chain there."""
 
     inc: Incarnation
     through: int = Field(ge=0)
+    chain: Digest | None = None
 
 
 class HelloAnswer(Value):
@@ -190,6 +199,8 @@ class UploadAnswer(Value):
     hub_epoch: Code
     applied_through: int = Field(ge=0)
     results: tuple[Verdict, ...]
+    # The chain at `applied_through`.
+    chain: Digest | None = None
 
 
 class PresentedIdentifier(Strict):

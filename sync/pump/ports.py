@@ -13,8 +13,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Protocol
 
+from sync.contract.chain import Link, link
 from sync.contract.protocol import (
     AppliedThrough,
     CredentialAnswer,
@@ -29,21 +31,30 @@ from sync.contract.protocol import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: a cached property needs the dictionary
 class Batch:
-    """Consecutive events of one incarnation, from seq `first` on, each in its canonical JSON as journalled."""
+    """Consecutive events of one incarnation, from seq `first` on, each in its canonical JSON as journalled.
+
+    `before` is the chain before `first`.
+    """
 
     inc: str
     first: int
     events: tuple[str, ...]
 
     @property
+    before: bytes = b""
     def last(self) -> int:
         """The seq of the last event."""
         return self.first + len(self.events) - 1
 
     @property
     def size_bytes(self) -> int:
+    @cached_property
+    def links(self) -> tuple[Link, ...]:
+        """What each event adds to the chain."""
+        return tuple(link(event) for event in self.events)
+
         """The bytes of the events in UTF-8, without the brackets and commas of the wire."""
         return sum(len(event.encode()) for event in self.events)
 
@@ -75,8 +86,11 @@ class Journal(Protocol):
         At least one event, even one larger than `max_bytes`; the cost is that of the batch, not of the backlog.
         """
 
-    async def settle(self, inc: str, answer: UploadAnswer) -> None:
-        """Write the verdicts down in one transaction. Only the seqs in `answer.results` are settled."""
+    async def settle(self, inc: str, answer: UploadAnswer, chain: bytes | None = None) -> None:
+        """Write the verdicts down in one transaction. Only the seqs in `answer.results` are settled.
+
+        `chain` is the one behind the last of them; where it is not given, the journal works it out when it needs it.
+        """
 
     async def withhold(self, inc: str, seq: int, reason: str) -> None:
         """Note that the network refuses to carry this event: it leaves the pending sum, stays here and is shown.

@@ -7,7 +7,7 @@ No error deletes an event, and no number of errors ends the trying.
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NoReturn
 
@@ -31,6 +31,7 @@ from sync.pump.steps import (
     after_upload_error,
     applied_of,
     believed_upload,
+    settled_chain,
     withheld_marker,
 )
 from sync.runtime.clock import Clock
@@ -54,6 +55,8 @@ class Terminal:
     cursor: Callable[[], Awaitable[str | None]]
     # Keeps a new credential durably; the hub client uses it from then on.
     keep_credential: Callable[[str], Awaitable[None]]
+    # The public half of the key that uploads are signed with, for a hub that was never told.
+    public_key: str | None = None
 
 
 class Pusher:
@@ -135,6 +138,7 @@ class Pusher:
             wall=now,
             monoms=int(self._clock.monotonic() * 1000),
             bootid=self._clock.boot_id,
+            public_key=self._terminal.public_key,
         )
 
     async def _spread(self, answer: HelloAnswer) -> None:
@@ -160,7 +164,7 @@ class Pusher:
 
     async def _put(self, batch: Batch, epoch: str) -> None:
         answer = believed_upload(batch, await self._hub.upload(batch, epoch), epoch)
-        await self._journal.settle(batch.inc, answer)
+        await self._journal.settle(batch.inc, answer, settled_chain(batch, answer))
         self._size = self._size.grown(self._most)
         self._line.heard(Direction.UPLOAD, acknowledged=True)
 
@@ -171,7 +175,7 @@ class Pusher:
         """
         _log.warning("event withheld: inc=%s seq=%d bytes=%d", batch.inc, batch.first, batch.size_bytes)
         await self._journal.withhold(batch.inc, batch.first, WITHHELD_REASON)
-        await self._put(Batch(batch.inc, batch.first, (withheld_marker(batch.events[0]),)), epoch)
+        await self._put(replace(batch, events=(withheld_marker(batch.events[0]),)), epoch)
 
     async def _errand(self, epoch: str) -> bool:
         """Run one errand. A refused one rests until the next hello: it must not hold up money."""

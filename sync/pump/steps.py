@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from enum import Enum, auto
 
+from sync.contract.chain import WITHHELD, digest, extend
 from sync.contract.events import canonical_json
 from sync.contract.protocol import (
     AppliedThrough,
@@ -18,8 +19,6 @@ from sync.contract.protocol import (
 from sync.hub_errors import HubBusy, HubError, HubUnreachable, MessageTooLarge
 from sync.pump.ports import Batch
 
-# What a terminal sends in place of an event that the network does not carry. The hub parks it, as any unknown type.
-WITHHELD = "loyalty.withheld.v1"
 # A message smaller than this that is refused for its size is no event's fault: something answers 413 to everything.
 REFUSAL_BYTES_MIN = 4096
 WITHHELD_REASON = "message_too_large"
@@ -47,8 +46,8 @@ def after_upload_error(error: HubError, batch: Batch) -> AfterError:
 
 def applied_of(asked: Sequence[IncarnationLength], answer: HelloAnswer) -> tuple[AppliedThrough, ...]:
     """Return the hub's word on each incarnation that it was told of; one it does not name it has nothing of."""
-    through = {word.inc: word.through for word in answer.applied}
-    return tuple(AppliedThrough(inc=told.inc, through=through.get(told.inc, 0)) for told in asked)
+    words = {word.inc: word for word in answer.applied}
+    return tuple(words.get(told.inc, AppliedThrough(inc=told.inc, through=0)) for told in asked)
 
 
 def believed_upload(batch: Batch, answer: UploadAnswer, hub_epoch: str) -> UploadAnswer:
@@ -66,7 +65,8 @@ def believed_upload(batch: Batch, answer: UploadAnswer, hub_epoch: str) -> Uploa
     asked = list(range(batch.first, batch.last + 1))
     if not seqs or seqs != asked[: len(seqs)] or answer.applied_through < seqs[-1]:
         raise HubUnreachable("wrong_range")
-    return answer.model_copy(update={"applied_through": seqs[-1]})
+    chain = answer.chain if answer.applied_through == seqs[-1] else None
+    return answer.model_copy(update={"applied_through": seqs[-1], "chain": chain})
 
 
 def believed_page(cursor: str, page: FeedPage, hub_epoch: str) -> FeedPage:
@@ -115,12 +115,24 @@ def believed_chunk(chunk: SnapshotChunk, data: bytes) -> bytes:
     return data
 
 
+def settled_chain(batch: Batch, answer: UploadAnswer) -> bytes | None:
+    """Return the chain behind the last event that an answer settles.
+
+    Our own reckoning, and not the hub's word: only so would a fork be seen. But of an event that was lost here with its
+    digest the hub alone may know.
+    """
+    links = batch.links[: answer.applied_through - batch.first + 1]
+    if all(one.is_known for one in links):
+        return extend(batch.before, links)
+    return bytes.fromhex(answer.chain) if answer.chain is not None else None
+
+
 def withheld_marker(event: str) -> str:
-    """Return the event that goes in place of one the network refuses: same identity, no subject, type and size only."""
+    """Return the event that goes in place of one the network refuses: same identity, its type, size and digest."""
     envelope = json.loads(event)
     marker = {
         **{name: value for name, value in envelope.items() if name != "subject"},
         "type": WITHHELD,
-        "data": {"type": envelope["type"], "size": len(event.encode())},
+        "data": {"type": envelope["type"], "size": len(event.encode()), "digest": digest(event).hex()},
     }
     return canonical_json(marker)

@@ -124,8 +124,8 @@ class _WatchedJournal:
         self._start = self._start or time.perf_counter()
         return await self._journal.next_batch(max_events, max_bytes)
 
-    async def settle(self, inc: str, answer: UploadAnswer) -> None:
-        await self._journal.settle(inc, answer)
+    async def settle(self, inc: str, answer: UploadAnswer, chain: bytes | None = None) -> None:
+        await self._journal.settle(inc, answer, chain)
         self._left -= len(answer.results)
         refused = [verdict for verdict in answer.results if verdict.reason is not None]
         if refused:

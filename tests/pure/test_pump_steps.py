@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from sync.contract.chain import WITHHELD, digest
 from sync.contract.events import EARNED, Event, UnknownEventType, read_fact
 from sync.contract.program import EarnRule, Program
 from sync.contract.protocol import (
@@ -20,7 +21,6 @@ from sync.contract.protocol import (
 from sync.hub_errors import HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge, TerminalRevoked
 from sync.pump.ports import Batch
 from sync.pump.steps import (
-    WITHHELD,
     AfterError,
     after_upload_error,
     applied_of,
@@ -189,7 +189,7 @@ def test_the_marker_of_a_withheld_event_keeps_its_identity_and_nothing_of_its_bo
 
     assert (marker.id, marker.inc, marker.seq, marker.type) == (event["id"], INC, 4, WITHHELD)
     assert marker.subject is None
-    assert marker.data == {"type": EARNED, "size": len(text.encode())}
+    assert marker.data == {"type": EARNED, "size": len(text.encode()), "digest": digest(text).hex()}
     assert "secret-sale" not in withheld_marker(text)
     with pytest.raises(UnknownEventType):  # so a hub parks it
         read_fact(marker)

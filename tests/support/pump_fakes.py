@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
+from sync.contract.chain import WITHHELD
 from sync.contract.customers import Customer
 from sync.contract.events import EARNED
 from sync.contract.program import EarnRule, Program
@@ -36,7 +37,6 @@ from sync.contract.protocol import (
 from sync.hub_errors import HubRefused, MessageTooLarge
 from sync.pump.line import first_of
 from sync.pump.ports import Batch, Waiting
-from sync.pump.steps import WITHHELD
 from sync.runtime.clock import Clock
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ class MemoryJournal:
                 return Batch(inc, self.acked[inc] + 1, tuple(taken))
         return None
 
-    async def settle(self, inc: str, answer: UploadAnswer) -> None:
+    async def settle(self, inc: str, answer: UploadAnswer, chain: bytes | None = None) -> None:  # noqa: ARG002
         for verdict in answer.results:
             self.verdicts[(inc, verdict.seq)] = verdict.outcome
             self.settled_times[(inc, verdict.seq)] += 1

@@ -8,7 +8,7 @@ import pytest
 
 from agent.store import Store, damage, salvage
 from agent.store.files import till_file
-from agent.store.pruning import GONE
+from sync.contract.chain import GONE
 from sync.contract.identifiers import Identifier, Scheme
 from sync.contract.ledger import Balance
 from sync.contract.protocol import Outcome, PresentedIdentifier, Reason, Verdict

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agent.store import Store
-from agent.store.pruning import GONE, LOOK_S, ROWS_PER_STEP
+from agent.store.pruning import LOOK_S, ROWS_PER_STEP
+from sync.contract.chain import GONE
 from sync.contract.events import Event, UnknownEventType, read_fact
 from sync.contract.ledger import Balance
 from sync.contract.protocol import AppliedThrough, Outcome, Reason, Verdict
