@@ -142,10 +142,10 @@ class EventJournal:
             lowered = rewind(connection, applied)
             for held in lowered:
                 forget_marks(connection, held.inc, held.through)
-            return {held.inc: pruned_between(connection, held.inc, held.through) for held in lowered}
-
             for held in applied:
                 adopt(connection, held)
+            return {held.inc: pruned_between(connection, held.inc, held.through) for held in lowered}
+
         for inc, lost in (await self._keep(write)).items():
             if lost:
                 _log.error("the hub asks for events that are not kept any more: inc=%s events=%d", inc, lost)
