@@ -139,6 +139,7 @@ def _rewind_one(connection: Connection, held: AppliedThrough) -> bool:
     first_position, acked_through = row
     due = (first_position + held.through, first_position + acked_through)
     _ack(connection, held.inc, held.through, 0)
+    connection.execute("UPDATE incarnations SET acked_chain = NULL WHERE inc = ?", (held.inc,))
     connection.execute("DELETE FROM set_aside WHERE position >= ? AND position < ? AND state <> 'withheld'", due)
     _count_again(connection, held.inc, first_position, "journal", due)
     return True
@@ -151,7 +152,6 @@ def _count_again(connection: Connection, inc: str, first_position: int, source: 
         f" SELECT subject, ?, position - ? + 1, points FROM {source}"
         " WHERE position >= ? AND position < ? AND points <> 0 AND subject IS NOT NULL"
         " AND position NOT IN (SELECT position FROM set_aside) ON CONFLICT DO NOTHING",
-    connection.execute("UPDATE incarnations SET acked_chain = NULL WHERE inc = ?", (held.inc,))
         (inc, first_position, *due),
     )
 

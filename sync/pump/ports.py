@@ -41,20 +41,20 @@ class Batch:
     inc: str
     first: int
     events: tuple[str, ...]
+    before: bytes = b""
 
     @property
-    before: bytes = b""
     def last(self) -> int:
         """The seq of the last event."""
         return self.first + len(self.events) - 1
 
-    @property
-    def size_bytes(self) -> int:
     @cached_property
     def links(self) -> tuple[Link, ...]:
         """What each event adds to the chain."""
         return tuple(link(event) for event in self.events)
 
+    @property
+    def size_bytes(self) -> int:
         """The bytes of the events in UTF-8, without the brackets and commas of the wire."""
         return sum(len(event.encode()) for event in self.events)
 
