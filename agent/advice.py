@@ -7,6 +7,7 @@ the offer. Preferences and value appear only where the customer agreed to that p
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
+from agent.redemptions import Room
 from agent.views import (
     BalanceShown,
     CautionShown,
@@ -28,6 +29,8 @@ STALE_AFTER = timedelta(minutes=15)
 OLD_AFTER = timedelta(hours=24)
 # The usual, and a second thing: more is not read in the second that counts.
 PREFERENCES_SHOWN = 2
+# A page of them; a program has a handful.
+REWARDS_SHOWN = 12
 
 _GRAVITY = tuple(CautionKind)
 
@@ -58,12 +61,18 @@ def advise(
         balance=balance_shown(balance, as_of, now),
         next_reward=_reward(coming.reward, coming.missing) if coming else None,
         reached_reward=_reward(reached, 0) if reached else None,
+        reached_rewards=_reached(program, points) if program else (),
         offer=offer,
         caution=caution,
         last_visit_on=customer.last_visit_on,
         preferences=_preferences(customer) if customer.agrees_to(Purpose.PREFERENCES) else None,
         value=_value(customer, program) if customer.agrees_to(Purpose.PROFILING) else None,
     )
+
+
+def with_spendable(view: CustomerView, spendable: Room) -> CustomerView:
+    """Return the view with what can be redeemed here and now."""
+    return view.model_copy(update={"spendable": spendable.points, "spendable_reason": spendable.reason})
 
 
 def called(customer: Customer) -> str:
@@ -113,6 +122,11 @@ def _freshness(as_of: datetime | None, now: datetime) -> Freshness:
 
 def _reward(reward: Reward, missing: int) -> RewardShown:
     return RewardShown(reward_id=reward.reward_id, text=reward.text, points=reward.points, missing=missing)
+
+
+def _reached(program: Program, points: int) -> tuple[RewardShown, ...]:
+    within = sorted((one for one in program.rewards if one.points <= points), key=lambda one: -one.points)
+    return tuple(_reward(one, 0) for one in within[:REWARDS_SHOWN])
 
 
 def _gravest(customer: Customer) -> CautionShown | None:

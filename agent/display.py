@@ -157,6 +157,8 @@ class CustomerDisplay:
 
 
 def _earned(act: Act) -> int:
+    if act.kind != "sale":
+        return 0
     return 0 if act.state is ActState.TAKEN_BACK or act.held is Held.REJECTED else act.points
 
 

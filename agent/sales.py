@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agent.codes import TEXT_CHARS_MAX
 from sync.contract.customers import Code, Currency, Value
@@ -38,7 +38,9 @@ class RequestLine(SaleLine):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Occurred(Strict):
+class Occurred(Strict):
+    """Something that happened at a moment that a database and a log can write."""
+
     occurred_at: Moment
 
     @field_validator("occurred_at")
@@ -49,7 +51,7 @@ class _Occurred(Strict):
         return occurred_at.astimezone(UTC)
 
 
-class SaleRequest(_Occurred):
+class SaleRequest(Occurred):
     """A finished sale of one customer: who by the card, by `customer_id`, or by both.
 
     The card is `card` (the text as scanned) or `card_id` (as a view of an unknown card names it).
@@ -76,8 +78,8 @@ class SaleRequest(_Occurred):
         return self
 
 
-class ReversalRequest(_Occurred):
-    """A whole sale is taken back. The sale may be from another till, or not known here yet."""
+class ReversalRequest(Occurred):
+    """A whole sale or redemption is taken back. It may be from another till, or not known here yet."""
 
     reversal_id: Code
     staff_ref: Code | None = None
@@ -136,7 +138,7 @@ class Draft:
     time: datetime
     data: dict[str, Any]
     points: int
-    answer: SaleResult | ReversalResult
+    answer: BaseModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def judge_time(occurred_at: datetime, now: datetime, hub_now: datetime | None) -
     return Timing.TRUSTED
 
 
-def fingerprint(request: SaleRequest | ReversalRequest, *presented: str | None) -> bytes:
+def fingerprint(request: Occurred, *presented: str | None) -> bytes:
     """Return the sha256 of a request: the same for the same request, however its card is written.
 
     `presented` stands for what may not be written down, or is not in the body: the card's identifier id, the sale_id.

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from agent.redemptions import WhyNot
 from sync.contract.customers import CautionKind, Code, Language, Value, Wording
 from sync.contract.events import IdentifierId
 
@@ -80,7 +81,11 @@ class ValueShown(Value):
 
 
 class CustomerView(Value):
-    """One customer. `preferences` and `value` are None without consent: then speak neutrally."""
+    """One customer. `preferences` and `value` are None without consent: then speak neutrally.
+
+    `reached_rewards` are those that the shown points pay for, the dearest first; those up to `spendable` can be given
+    now. One more may be possible all the same while the hub is reachable: it is asked when the redemption is sent.
+    """
 
     kind: Literal["customer"] = "customer"
     customer_id: Code
@@ -90,6 +95,9 @@ class CustomerView(Value):
     balance: BalanceShown
     next_reward: RewardShown | None
     reached_reward: RewardShown | None
+    reached_rewards: tuple[RewardShown, ...] = ()
+    spendable: int | None = Field(default=None, description="points that can be used here now; null: nobody can tell")
+    spendable_reason: WhyNot | None = Field(default=None, description="why these are not all of the shown points")
     offer: OfferShown | None
     caution: CautionShown | None
     last_visit_on: date | None

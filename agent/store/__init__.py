@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.store.acts import ActHistory
+from agent.store.allowances import Allowances
 from agent.store.ballast import Ballast
 from agent.store.cache import CustomerCache
 from agent.store.customers import Customers
@@ -25,11 +26,14 @@ from agent.store.live import ATTACHED, LiveCache
 from agent.store.outbox import Outbox
 from agent.store.pruning import Pruner
 from agent.store.salvage import Salvaged
+from agent.store.spends import Redeemer
+from agent.store.trust import trusting
 from agent.store.wedge import ScannerSettings
 from agent.store.wiping import Wiper, wipe_as_noted
 from sync.runtime.clock import Clock
-from sync.runtime.database import open_reader, open_writer
-from sync.runtime.near_reader import open_near_reader
+from sync.runtime.database import Reader, Writer, open_reader, open_writer
+from sync.runtime.near_reader import NearReader, open_near_reader
+from sync.runtime.sqlite_file import DatabaseFile
 
 _INCARNATION_BYTES = 8
 
@@ -55,11 +59,20 @@ class Store:
     damaged: DamageAlarm
     """Rings when a part of a file cannot be read: close the store and open it again."""
     wiper: Wiper
+    allowances: Allowances
+    redeemer: Redeemer
 
 
 @asynccontextmanager
-async def open_store(
-    folder: Path, key: bytes, *, terminal_id: str, store_id: str, clock: Clock, inc: str | None = None
+async def open_store(  # noqa: PLR0913 - the settings of one file
+    folder: Path,
+    key: bytes,
+    *,
+    terminal_id: str,
+    store_id: str,
+    clock: Clock,
+    inc: str | None = None,
+    trusted_disk: bool = True,
 ) -> AsyncIterator[Store]:
     """Open the files of a state folder, made or migrated first.
 
@@ -72,6 +85,7 @@ async def open_store(
         store_id: the shop that the terminal stands in.
         clock: for the times in the files.
         inc: this process's incarnation; a new one where none is given.
+        trusted_disk: whether the disk keeps what it said it has written, also in a power cut.
 
     Raises:
         DatabaseError: the till's file cannot be used; the message names it and the next step. A damaged till is
@@ -86,22 +100,17 @@ async def open_store(
     damaged = DamageAlarm(folder)
     async with AsyncExitStack() as stack:
         stack.push(damaged.heard)
-        writer = await stack.enter_async_context(open_writer(till, damaged.ring))
-        # A card number that the hub has now leaves the pages of the file too.
-        await writer.outside_transaction(lambda connection: connection.execute("PRAGMA secure_delete=ON").fetchone())
-        live = await stack.enter_async_context(LiveCache(folder, key, writer))
-        reader = await stack.enter_async_context(open_reader(till, {ATTACHED: live.file}, damaged.ring))
-        near = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}, damaged.ring))
-        # Used on the writer's thread, and the writer tells of the damage.
-        selling = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}))
-        live.follow(selling)
+        files = await stack.enter_async_context(_open_files(folder, key, till, damaged))
+        writer, reader, live, near = files.writer, files.reader, files.live, files.near
+        await stack.enter_async_context(trusting(folder, writer, clock, trusted_disk=trusted_disk))
         journal = EventJournal(writer, reader, terminal, clock, ballast, lambda: live.coverage)
-        cache = await stack.enter_async_context(CustomerCache(live, near, reader, journal, clock))
+        allowances = Allowances(folder, writer, near, reader, clock)
+        cache = await stack.enter_async_context(CustomerCache(live, near, reader, journal, clock, allowances.ask_again))
         yield Store(
             journal,
             cache,
             Customers(near, reader),
-            Holders(selling),
+            Holders(files.selling),
             Holders(near),
             Outbox(near, reader),
             ActHistory(near, reader, writer, clock),
@@ -111,4 +120,32 @@ async def open_store(
             salvaged,
             damaged,
             Wiper(folder, writer, cache.cursor),
+            allowances,
+            Redeemer(writer, journal, ballast),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The open connections: the till's writer, its reader on a thread, the live cache, and the two near readers."""
+
+    writer: Writer
+    reader: Reader
+    live: LiveCache
+    near: NearReader
+    selling: NearReader
+
+
+@asynccontextmanager
+async def _open_files(folder: Path, key: bytes, till: DatabaseFile, damaged: DamageAlarm) -> AsyncIterator[_Files]:
+    async with AsyncExitStack() as stack:
+        writer = await stack.enter_async_context(open_writer(till, damaged.ring))
+        # A card number that the hub has now leaves the pages of the file too.
+        await writer.outside_transaction(lambda connection: connection.execute("PRAGMA secure_delete=ON").fetchone())
+        live = await stack.enter_async_context(LiveCache(folder, key, writer))
+        reader = await stack.enter_async_context(open_reader(till, {ATTACHED: live.file}, damaged.ring))
+        near = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}, damaged.ring))
+        # Used on the writer's thread, and the writer tells of the damage.
+        selling = stack.enter_context(open_near_reader(till, {ATTACHED: live.file}))
+        live.follow(selling)
+        yield _Files(writer, reader, live, near, selling)

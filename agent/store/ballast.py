@@ -31,6 +31,15 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def no_room(*_: object) -> NoReturn:
+    """Refuse an act while the disk is full.
+
+    Raises:
+        DatabaseFull: always.
+    """
+    raise DatabaseFull("the disk is full: nothing was written; free some space and try again")
+
+
 class Ballast:
     """Whether the disk is full, and the file that is given up then. `release` may be called from anywhere."""
 

@@ -5,6 +5,7 @@ takes its place at the end, so that the till answers from the old rows until the
 for it.
 """
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Self
@@ -15,7 +16,7 @@ from agent.store.live import LiveCache
 from agent.store.loading import PARTS, SnapshotBroken, begin, conclude, load_chunk, place_identifiers
 from agent.store.rows import apply_page
 from sync.contract.program import Program
-from sync.contract.protocol import CustomerGone, FeedPage, OutcomePut, ProgramPut, SnapshotManifest
+from sync.contract.protocol import AllowancesPut, CustomerGone, FeedPage, OutcomePut, ProgramPut, SnapshotManifest
 from sync.runtime.clock import Clock
 from sync.runtime.database import Reader, Writer, open_writer
 from sync.runtime.near_reader import NearReader
@@ -25,13 +26,22 @@ from sync.runtime.sqlite_file import Connection, ConstraintBroken, DatabaseUnrea
 class CustomerCache:
     """The terminal's copy of the hub's customers and balances. It has one user, the puller."""
 
-    def __init__(self, live: LiveCache, near: NearReader, reader: Reader, journal: EventJournal, clock: Clock) -> None:
-        """Take the live cache and the readers that have it attached."""
+    def __init__(
+        self,
+        live: LiveCache,
+        near: NearReader,
+        reader: Reader,
+        journal: EventJournal,
+        clock: Clock,
+        allowances_changed: Callable[[], None],
+    ) -> None:
+        """Take the live cache, the readers that have it attached, and whom to tell that the hub has another word."""
         self._live = live
         self._near = near
         self._reader = reader
         self._journal = journal
         self._clock = clock
+        self._allowances_changed = allowances_changed
         self._loading = AsyncExitStack()
         self._loaded_into: Writer | None = None
         self._loaded_id = ""
@@ -76,6 +86,8 @@ class CustomerCache:
         for change in page.changes:
             if isinstance(change, ProgramPut):
                 await self.keep_program(change.program)
+            elif isinstance(change, AllowancesPut):
+                self._allowances_changed()
         erased = [
             gone.customer_id for gone in page.changes if isinstance(gone, CustomerGone) and gone.reason == "erased"
         ]

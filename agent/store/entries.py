@@ -9,7 +9,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent.sales import Draft, ReversalResult, SaleHere, SaleResult
+from pydantic import BaseModel
+
+from agent.sales import Draft, SaleHere
 from agent.store.files import milliseconds
 from sync.contract.events import canonical_json, event_id, event_source
 from sync.contract.ledger import Balance, fold
@@ -101,7 +103,7 @@ class Recorded:
     """The answer to an act: `result` as kept, the first one, however often it is asked for. `answer` if it is new."""
 
     result: str
-    answer: SaleResult | ReversalResult | None
+    answer: BaseModel | None
     subject: str | None
 
     @property
@@ -129,8 +131,8 @@ def record_sale(connection: Connection, terminal: Terminal, stamp: Stamp, entry:
         return Recorded(known[1], None, known[2].hex() if known[2] else None)
     decision = entry.decide()
     basis = decision.basis
-    draft = decision.plan(fold(basis.posted, _pending_on(connection, basis)))
-    position = _append(connection, terminal, stamp, draft)
+    draft = decision.plan(fold(basis.posted, pending_on(connection, basis)))
+    position, _ = append(connection, terminal, stamp, draft)
     result = draft.answer.model_dump_json(exclude={"kind"})
     connection.execute(
         "INSERT INTO sales (sale_id, fingerprint, position, result) VALUES (?, ?, ?, ?)",
@@ -160,7 +162,7 @@ def record_reversal(connection: Connection, terminal: Terminal, stamp: Stamp, en
             )
         return Recorded(known[1], None, known[2].hex() if known[2] else None)
     draft = entry.plan(_sale_here(connection, entry.sale_id))
-    position = _append(connection, terminal, stamp, draft)
+    position, _ = append(connection, terminal, stamp, draft)
     result = draft.answer.model_dump_json(exclude={"kind"})
     connection.execute(
         "INSERT INTO reversals (reversal_id, fingerprint, sale_id, position, result) VALUES (?, ?, ?, ?, ?)",
@@ -226,14 +228,15 @@ def _pending_summed(connection: Connection, keys: Sequence[bytes], coverage: Map
     return pending
 
 
-def _pending_on(connection: Connection, basis: Basis) -> list[int]:
+def pending_on(connection: Connection, basis: Basis) -> list[int]:
+    """Return the pending points of an account, by its identifiers; what is shared is nobody's yet."""
     pending = pending_of(connection, basis.subjects, basis.coverage)
     shared = basis.shared(tuple(pending)) if pending else ()
     return [points for subject, points in pending.items() if subject not in shared]
 
 
-def _append(connection: Connection, terminal: Terminal, stamp: Stamp, draft: Draft) -> int:
-    """Write an event behind the last one of this incarnation and return its position."""
+def append(connection: Connection, terminal: Terminal, stamp: Stamp, draft: Draft) -> tuple[int, int]:
+    """Write an event and its effect behind the last one of this incarnation; return its position and its seq."""
     now_ms = milliseconds(stamp.recorded_at)
     position, seq = _next_place(connection, terminal.inc, now_ms)
     event: dict[str, object] = {
@@ -261,7 +264,7 @@ def _append(connection: Connection, terminal: Terminal, stamp: Stamp, draft: Dra
             "INSERT INTO pending (subject, inc, seq, points) VALUES (?, ?, ?, ?)",
             (subject, terminal.inc, seq, draft.points),
         )
-    return position
+    return position, seq
 
 
 def _next_place(connection: Connection, inc: str, now_ms: int) -> tuple[int, int]:

@@ -18,8 +18,8 @@ LAYERS = (
     (
         "0 pure",
         r"sync\.contract(\..+)?",
-        r"agent\.(codes|sales|quotes|views|advice|shift|wedge|counter_errors|version)",
-        r"sync\.hub\.(accounts|batch|columns|customer_rows|merged_rows|posting|verdicts)",
+        r"agent\.(codes|sales|quotes|redemptions|views|advice|shift|wedge|counter_errors|version)",
+        r"sync\.hub\.(accounts|batch|columns|customer_rows|merged_rows|posting|uploads|verdicts)",
         r"agent|sync|sync\.runtime|sync\.hub|sync\.hub\.migrations",  # packages that hold nothing themselves
     ),
     (
@@ -38,7 +38,7 @@ LAYERS = (
     (
         "3 edges",
         r"sync\.(hub_client|hub_line)",
-        r"sync\.hub\.(books|classes|customers|erasures|feed|feed_log|founding|head|merging|presented|programs|terminals)",
+        r"sync\.hub\.(books|classes|customers|erasures|feed|feed_log|founding|head|merging|presented|programs|streams|terminals)",
         r"sync\.hub\.(snapshot_files|snapshots)",
         r"agent\.(keys|store(\..+)?|migrations(\..+)?|display|screen|scanners(\..+)?|till_client)",
     ),
@@ -54,8 +54,8 @@ LAYERS = (
 # Rooms without a clock, a log, a file or an await: they receive `now` and ids.
 PURE = re.compile(
     r"sync\.contract\..+"
-    r"|sync\.hub\.(accounts|batch|columns|customer_rows|merged_rows|posting|verdicts)"
-    r"|agent\.(codes|sales|quotes|views|advice|shift|wedge)"
+    r"|sync\.hub\.(accounts|batch|columns|customer_rows|merged_rows|posting|uploads|verdicts)"
+    r"|agent\.(codes|sales|quotes|redemptions|views|advice|shift|wedge)"
 )
 NOT_PURE = {"asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "time", "aiohttp"}
 CLOCK_READINGS = {"datetime.now", "datetime.utcnow", "date.today"}

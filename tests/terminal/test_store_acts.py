@@ -231,6 +231,10 @@ def _undo_later_migrations(connection: Connection) -> None:
         "DROP TABLE ack_marks",
         "DROP TABLE bygone",
         "ALTER TABLE incarnations DROP COLUMN pruned_through",
+        "ALTER TABLE incarnations DROP COLUMN acked_chain",
+        *(f"DROP TABLE {name}" for name in ("trust", "allowances", "word_coverage", "spends", "goodwill")),
+        "DROP TABLE redemptions",
+        "DROP TABLE redemption_reversals",
         "PRAGMA user_version = 1",
     ):
         connection.execute(statement)

@@ -1,0 +1,394 @@
+"""Redemptions: what a customer may spend here and now, and what a redemption becomes. Pure, before anything is written.
+
+Points are spent only out of allowances that the hub has reserved for this till, so no till can spend what another one
+spends too, line or no line. What cannot be spent is said with its reason and with what can, so that staff have a kind
+answer: "120 points are waiting; 40 can be used now".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from agent.codes import TEXT_CHARS_MAX
+from agent.sales import BalanceAfter, Buyer, Draft, Occurred, ReversalRequest
+from sync.contract.allowance import draw
+from sync.contract.customers import Code, Value
+from sync.contract.events import POINTS_MAX, REDEEMED, REDEMPTION_REVERSED, Flag, IdentifierId, Share
+from sync.contract.ledger import Balance
+from sync.contract.program import Program, RedemptionRule, reached_reward
+
+# Two readings of one wall clock that are closer than this are not a clock that was set back.
+CLOCK_SET_BACK_MAX_MS = 2 * 60 * 1000
+
+PointsAsked = Annotated[int, Field(ge=1, le=POINTS_MAX, strict=True)]
+
+
+class WhyNot(StrEnum):
+    """Why fewer points can be spent here and now than the customer has."""
+
+    TOO_FEW_POINTS = "too_few_points"
+    """The customer does not have as many."""
+    NO_ALLOWANCE = "no_allowance"
+    """The hub has not reserved as many for this till; with the line up it may."""
+    LIMIT = "limit"
+    """More than the program lets one redemption, one customer or one till spend without hearing from the hub."""
+    FROZEN = "frozen"
+    """What was spent here is not known for certain until the hub is heard: a restored file, a clock set back."""
+    TOO_LONG_WITHOUT_HUB = "too_long_without_hub"
+    """The hub was not heard from for longer than the program allows."""
+    RESERVED_ELSEWHERE = "reserved_elsewhere"
+    """Another till holds them."""
+
+
+class RedemptionRequest(Occurred):
+    """A customer gives points for a reward, or a number of points. Who it is stands as in a sale."""
+
+    redemption_id: Code
+    card: str | None = Field(default=None, min_length=1, max_length=TEXT_CHARS_MAX, repr=False)
+    card_id: IdentifierId | None = None
+    customer_id: Code | None = None
+    reward_id: Code | None = None
+    points: PointsAsked | None = None
+    staff_ref: Code | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "RedemptionRequest":
+        if self.card is None and self.card_id is None and self.customer_id is None:
+            raise ValueError("must name a card, a card_id or a customer_id")
+        if self.card is not None and self.card_id is not None:
+            raise ValueError("must name its card once, by card or by card_id")
+        if (self.reward_id is None) == (self.points is None):
+            raise ValueError("must name a reward_id or a number of points, and not both")
+        return self
+
+
+class RedemptionResult(Value):
+    """What was redeemed; the same for every repeat of its `redemption_id`."""
+
+    kind: Literal["redemption"] = "redemption"
+    redemption_id: Code
+    state: Literal["redeemed"] = "redeemed"
+    points: int = Field(description="what the reward costs")
+    reward_id: Code | None
+    goodwill: int = Field(description="the part of it that the store gives; the customer keeps those points")
+    customer_id: Code
+    program_version: int
+    flags: tuple[Flag, ...]
+    spendable: int = Field(description="what can be spent here right after")
+    balance: BalanceAfter
+    recorded_at: AwareDatetime
+
+
+class RedemptionReversalState(StrEnum):
+    """What the reversal of a redemption did here."""
+
+    GIVEN_BACK = "given_back"
+    ALREADY_GIVEN_BACK = "already_given_back"
+    REDEMPTION_NOT_KNOWN_HERE = "redemption_not_known_here"
+    """Recorded; the hub gives the points back as soon as it knows the redemption."""
+
+
+class RedemptionReversalResult(Value):
+    """What the reversal of a redemption gave back here; the same for every repeat of its `reversal_id`."""
+
+    kind: Literal["redemption_reversal"] = "redemption_reversal"
+    reversal_id: Code
+    redemption_id: Code
+    state: RedemptionReversalState
+    points: int = Field(description="points given back here, as a positive number")
+    flags: tuple[Flag, ...]
+    recorded_at: AwareDatetime
+
+
+class NotSpendable(Exception):
+    """Nothing was redeemed: more was asked for than is spendable here now; `waiting` points are there all the same."""
+
+    def __init__(
+        self, asked: int, spendable: int, waiting: int, reason: WhyNot, *, held: int = 0, customer_id: str | None = None
+    ) -> None:
+        super().__init__(f"{asked} points were asked for, and {spendable} can be used here now")
+        self.asked = asked
+        self.spendable = spendable
+        self.waiting = waiting
+        self.reason = reason
+        self.held = held
+        """What the allowances of this till would cover."""
+        self.customer_id = customer_id
+
+
+class RewardUnknown(Exception):
+    """The program has no reward of this id."""
+
+    def __init__(self, reward_id: str) -> None:
+        super().__init__(
+            f"the program has no reward {reward_id}; read the customer again, the program may have changed"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One look at both clocks. Wall in milliseconds since 1970; monotonic means nothing in another boot."""
+
+    wall_ms: int
+    monotonic_ms: int
+    boot_id: str
+
+    def elapsed_ms(self, since: "Reading") -> int:
+        """Return how long ago `since` was, by whichever clock says longer; below 0 where the wall was set back."""
+        wall_ms = self.wall_ms - since.wall_ms
+        return max(wall_ms, self.monotonic_ms - since.monotonic_ms) if self.boot_id == since.boot_id else wall_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What this till knows of itself: whether its file is believed, when it heard the hub, the latest time it saw.
+
+    `latest_ms` is the latest wall time that was written down since the hub was heard.
+    """
+
+    is_frozen: bool
+    heard: Reading | None
+    latest_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is left of one allowance."""
+
+    allowance_id: str
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What this till may count on for one customer, as one state of its file has it at `now`.
+
+    `held` are living allowances, the soonest to end first. Spent and given are what the hub's last word does not
+    contain: of this customer, of everybody here, and the goodwill this customer was given.
+    """
+
+    now: Reading
+    trust: Trust
+    held: tuple[Held, ...] = ()
+    spent: int = 0
+    spent_by_all: int = 0
+    goodwill: int = 0
+    reserved_elsewhere: int = 0
+
+    @property
+    def remaining(self) -> int:
+        """The points that the allowances still cover."""
+        return sum(one.remaining for one in self.held)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many points can be spent here now; None where nobody can tell. `reason` says why not all, None: all."""
+
+    points: int | None
+    reason: WhyNot | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Whom a redemption is for, their points as of this very transaction, and as of when the hub posted them."""
+
+    buyer: Buyer
+    before: Balance
+    as_of: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RedemptionDraft:
+    """A redemption before it has its place in the journal, or the reversal of one: its event, and what it changes.
+
+    `taken` is what each allowance gives, below 0 what it gets back.
+    """
+
+    draft: Draft
+    taken: tuple[tuple[str, int], ...]
+    goodwill: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RedemptionHere:
+    """A redemption that this till recorded: its subject, the points it took, and from which allowances, if known."""
+
+    subject: str
+    points: int
+    is_reversed: bool
+    taken: tuple[tuple[str, int], ...] = ()
+
+
+def bar(purse: Purse, rule: RedemptionRule) -> WhyNot | None:
+    """Return what keeps this till from spending anything, or None."""
+    trust, now = purse.trust, purse.now
+    if trust.heard is None:
+        return WhyNot.NO_ALLOWANCE
+    latest_ms = max(trust.latest_ms, trust.heard.wall_ms)
+    if trust.is_frozen or now.wall_ms < latest_ms - CLOCK_SET_BACK_MAX_MS:
+        return WhyNot.FROZEN
+    if now.elapsed_ms(trust.heard) > rule.hours_since_hello_max * 3_600_000:
+        return WhyNot.TOO_LONG_WITHOUT_HUB
+    return None
+
+
+def room(purse: Purse, rule: RedemptionRule, shown: int) -> Room:
+    """Return what a customer with `shown` points can spend here now, goodwill left out."""
+    barred = bar(purse, rule)
+    if barred is not None:
+        return Room(None, barred)
+    limit = _limit(purse, rule)
+    points = max(min(purse.remaining, limit, shown), 0)
+    if points >= shown:
+        return Room(points, None)
+    return Room(points, WhyNot.LIMIT if points == max(limit, 0) else _not_held(purse))
+
+
+def price(request: RedemptionRequest, program: Program) -> int:
+    """Return the points that are asked for.
+
+    Raises:
+        RewardUnknown: the program has no such reward.
+    """
+    if request.points is not None:
+        return request.points
+    for reward in program.rewards:
+        if reward.reward_id == request.reward_id:
+            return reward.points
+    raise RewardUnknown(request.reward_id or "")
+
+
+def plan_redemption(
+    request: RedemptionRequest, program: Program, payer: Payer, purse: Purse, *, recorded_at: datetime
+) -> RedemptionDraft:
+    """Return the event of a redemption with its shares, which never exceed the allowances.
+
+    Raises:
+        RewardUnknown: the program has no such reward.
+        NotSpendable: as many points cannot be spent here now.
+    """
+    asked, rule = price(request, program), program.redemption
+    buyer, before = payer.buyer, payer.before
+    if buyer.customer_id is None:
+        raise NotSpendable(asked, 0, max(before.shown, 0), WhyNot.NO_ALLOWANCE)
+    before_room = room(purse, rule, before.shown)
+    refusal = _refusal(asked, purse, rule, before_room, before.shown)
+    if refusal is not None:
+        spendable = before_room.points or 0
+        waiting = max(before.shown, 0) - spendable
+        raise NotSpendable(asked, spendable, waiting, refusal, held=purse.remaining, customer_id=buyer.customer_id)
+    shares = draw(asked, [(one.allowance_id, one.remaining) for one in purse.held])
+    goodwill = asked - sum(share.points for share in shares)
+    after = Balance(before.posted, before.pending - asked + goodwill)
+    spendable = room(_after(purse, shares, goodwill), rule, after.shown).points or 0
+    answer = RedemptionResult(
+        redemption_id=request.redemption_id,
+        points=asked,
+        reward_id=request.reward_id,
+        goodwill=goodwill,
+        customer_id=buyer.customer_id,
+        program_version=program.version,
+        flags=buyer.flags,
+        spendable=spendable,
+        balance=BalanceAfter(posted=after.posted, pending=after.pending, shown=after.shown, as_of=payer.as_of),
+        recorded_at=recorded_at,
+    )
+    data = _redeemed(request, program, asked, shares, goodwill) | _optional(request.staff_ref, buyer.flags)
+    draft = Draft(REDEEMED, buyer.subject, request.occurred_at, data, goodwill - asked, answer)
+    return RedemptionDraft(draft, tuple((share.allowance_id, share.points) for share in shares), goodwill)
+
+
+def plan_redemption_reversal(
+    redemption_id: str,
+    request: ReversalRequest,
+    here: RedemptionHere | None,
+    *,
+    flags: tuple[Flag, ...],
+    recorded_at: datetime,
+) -> RedemptionDraft:
+    """Return the event of a reversal, and what goes back into the allowances that it came from."""
+    gives = here is not None and not here.is_reversed
+    points = here.points if here is not None and gives else 0
+    state = RedemptionReversalState.REDEMPTION_NOT_KNOWN_HERE
+    if here is not None:
+        state = RedemptionReversalState.GIVEN_BACK if gives else RedemptionReversalState.ALREADY_GIVEN_BACK
+    answer = RedemptionReversalResult(
+        reversal_id=request.reversal_id,
+        redemption_id=redemption_id,
+        state=state,
+        points=points,
+        flags=flags,
+        recorded_at=recorded_at,
+    )
+    data = {"reversal_id": request.reversal_id, "redemption_id": redemption_id} | _optional(request.staff_ref, flags)
+    subject = here.subject if here is not None else None
+    draft = Draft(REDEMPTION_REVERSED, subject, request.occurred_at, data, points, answer)
+    back = here.taken if here is not None and gives else ()
+    return RedemptionDraft(draft, tuple((allowance_id, -taken) for allowance_id, taken in back))
+
+
+def wish(program: Program, posted: int) -> int:
+    """Return how many points a till should hold for a customer who is there: the dearest reward within reach, or 0."""
+    reward = reached_reward(program, min(posted, program.redemption.per_redemption_max))
+    return min(reward.points, program.redemption.per_customer_offline_max) if reward is not None else 0
+
+
+def _refusal(asked: int, purse: Purse, rule: RedemptionRule, room_now: Room, shown: int) -> WhyNot | None:
+    if room_now.points is None:
+        return room_now.reason
+    if asked > shown:
+        return WhyNot.TOO_FEW_POINTS
+    if asked > _limit(purse, rule):
+        return WhyNot.LIMIT
+    short = asked - purse.remaining
+    return _not_held(purse) if short > max(rule.goodwill_points_max - purse.goodwill, 0) else None
+
+
+def _limit(purse: Purse, rule: RedemptionRule) -> int:
+    return min(
+        rule.per_redemption_max,
+        rule.per_customer_offline_max - purse.spent,
+        rule.per_terminal_offline_max - purse.spent_by_all,
+    )
+
+
+def _not_held(purse: Purse) -> WhyNot:
+    return WhyNot.RESERVED_ELSEWHERE if purse.reserved_elsewhere > 0 else WhyNot.NO_ALLOWANCE
+
+
+def _after(purse: Purse, shares: Sequence[Share], goodwill: int) -> Purse:
+    """Return the purse right after a redemption."""
+    taken = {share.allowance_id: share.points for share in shares}
+    points = sum(taken.values())
+    return replace(
+        purse,
+        held=tuple(Held(one.allowance_id, one.remaining - taken.get(one.allowance_id, 0)) for one in purse.held),
+        spent=purse.spent + points,
+        spent_by_all=purse.spent_by_all + points,
+        goodwill=purse.goodwill + goodwill,
+    )
+
+
+def _redeemed(
+    request: RedemptionRequest, program: Program, points: int, shares: Sequence[Share], goodwill: int
+) -> dict[str, Any]:
+    """Return the data of `sync.contract.events.PointsRedeemed` as plain JSON members."""
+    return (
+        {
+            "redemption_id": request.redemption_id,
+            "program_version": program.version,
+            "points": points,
+            "shares": [{"allowance_id": share.allowance_id, "points": share.points} for share in shares],
+        }
+        | ({"reward_id": request.reward_id} if request.reward_id is not None else {})
+        | ({"goodwill": goodwill} if goodwill else {})
+    )
+
+
+def _optional(staff_ref: str | None, flags: tuple[Flag, ...]) -> dict[str, Any]:
+    return ({"staff_ref": staff_ref} if staff_ref is not None else {}) | ({"flags": flags} if flags else {})

@@ -1,0 +1,275 @@
+"""Allowances: what the hub reserved for this till, as it last said, and what was spent of that since.
+
+The hub's word replaces the list whole, in one transaction with how far it contains this till's events. What is left of
+an allowance is that word less the spends that it does not contain, so a word that is lost, doubled or late changes
+nothing. A word that may be older than one that was taken in the meantime is not taken at all: the next says the same.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agent.redemptions import Held, Purse, Reading
+from agent.store.trust import note_heard, note_time, read_trust, reading, renew
+from sync.contract.allowance import (
+    ALLOWANCES_PER_TERMINAL_MAX,
+    WANTS_PER_CALL_MAX,
+    AllowancesWord,
+    HeldAllowance,
+    Spend,
+    Want,
+    remaining,
+)
+from sync.contract.events import POINTS_MAX
+from sync.runtime.clock import Clock
+from sync.runtime.database import Reader, Writer
+from sync.runtime.near_reader import NearReader
+from sync.runtime.sqlite_file import Connection
+
+# Each incarnation that spent, one look at the index for each.
+_INCARNATIONS = """
+WITH RECURSIVE spenders (inc) AS (
+  SELECT min(inc) FROM main.spends
+  UNION ALL SELECT (SELECT min(inc) FROM main.spends WHERE inc > spenders.inc) FROM spenders WHERE inc IS NOT NULL
+)
+SELECT inc FROM spenders WHERE inc IS NOT NULL
+"""
+# Customers whose wishes and refusals are remembered: those of some busy minutes.
+REMEMBERED_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question to the hub: after how many words it was asked, and when. Ages are counted from here, to be safe."""
+
+    number: int
+    when: Reading
+
+
+class Allowances:
+    """What this till may spend. Used on the event loop; `notice` is set whenever the hub should be asked something."""
+
+    def __init__(self, folder: Path, writer: Writer, near: NearReader, reader: Reader, clock: Clock) -> None:
+        """Take the state folder and the till's connections."""
+        self._folder = folder
+        self._writer = writer
+        self._near = near
+        self._reader = reader
+        self._clock = clock
+        self._words = 0
+        self._wishes: OrderedDict[str, int] = OrderedDict()
+        self._elsewhere: OrderedDict[str, int] = OrderedDict()
+        self._is_stale = False
+        self._notice = asyncio.Event()
+
+    @property
+    def notice(self) -> asyncio.Event:
+        """Set whenever the hub should be asked something."""
+        return self._notice
+
+    def purse(self, customer_id: str, subjects: Sequence[str]) -> Purse:
+        """Return what can be counted on for a customer now."""
+        now = reading(self._clock)
+        purse = self._near.read(lambda connection: read_purse(connection, customer_id, subjects, now))
+        return replace(purse, reserved_elsewhere=self.reserved_elsewhere(customer_id))
+
+    def reserved_elsewhere(self, customer_id: str) -> int:
+        """Return how many of a customer's points other tills hold, as far as the hub has said lately."""
+        return self._elsewhere.get(customer_id, 0)
+
+    def wish(self, customer_id: str, points: int) -> None:
+        """Wish to hold so many points of a customer who is there; the hub is asked as soon as it can be."""
+        if self._wishes.get(customer_id) != points:
+            _remember(self._wishes, customer_id, points)
+            self._notice.set()
+
+    def ask_again(self) -> None:
+        """Note that the hub has another word than it last said."""
+        self._is_stale = True
+        self._notice.set()
+
+    def take_wishes(self) -> tuple[tuple[Want, ...], bool]:
+        """Return what to ask for, and whether to ask even where that is nothing. Wishes are taken once."""
+        wishes = [self._wishes.popitem(last=False) for _ in range(min(len(self._wishes), WANTS_PER_CALL_MAX))]
+        is_stale, self._is_stale = self._is_stale, False
+        return tuple(self.want(customer_id, points) for customer_id, points in wishes), is_stale
+
+    def want(self, customer_id: str, points: int) -> Want:
+        """Return a wish as the hub counts it: it does not know the spends that are still on their way."""
+        spent = self._near.read(lambda connection: max(_spent_of(connection, customer_id), 0))
+        return Want(customer_id=customer_id, points=min(points + spent, POINTS_MAX))
+
+    def asking(self) -> Asking:
+        """Return a question that is about to be asked; its answer goes to `keep` with it."""
+        return Asking(self._words, reading(self._clock))
+
+    async def keep(self, asking: Asking, word: AllowancesWord, *, by_hello: bool = False) -> frozenset[str] | None:
+        """Let the hub's word replace the list; return whose allowances changed, or None where it came too late.
+
+        Raises:
+            DatabaseError: the word before stands.
+        """
+        if asking.number != self._words:
+            return None
+        self._words += 1
+        when = asking.when
+        touched = await self._writer.write(lambda connection: _replace(connection, when, word, by_hello=by_hello))
+        for customer_id in {one.customer_id for one in word.allowances}:
+            self._elsewhere.pop(customer_id, None)
+        for refused in word.refused:
+            _remember(self._elsewhere, refused.customer_id, refused.reserved_elsewhere)
+        if by_hello:
+            await renew(self._folder, self._writer)
+        return touched | {refused.customer_id for refused in word.refused}
+
+    async def held(self) -> tuple[HeldAllowance, ...]:
+        """Return what this till holds and has not returned, for a hub that may have forgotten it."""
+
+        def read(connection: Connection) -> tuple[HeldAllowance, ...]:
+            rows = connection.execute(
+                "SELECT allowance_id, customer_id, amount, spent FROM allowances a WHERE NOT EXISTS"
+                " (SELECT 1 FROM spends s WHERE s.allowance_id = a.allowance_id AND s.points IS NULL)"
+                " ORDER BY allowance_id LIMIT ?",
+                (ALLOWANCES_PER_TERMINAL_MAX,),
+            ).fetchall()
+            return tuple(
+                HeldAllowance(allowance_id=allowance_id, customer_id=customer_id, amount=amount, spent=spent)
+                for allowance_id, customer_id, amount, spent in rows
+            )
+
+        return await self._reader.read(read)
+
+    async def due_back(self) -> tuple[str, ...]:
+        """Return the allowances that the hub should have back: recalled or too old, and not returned yet."""
+        now = reading(self._clock)
+
+        def read(connection: Connection) -> tuple[str, ...]:
+            trust = read_trust(connection)
+            if trust.is_frozen or trust.heard is None:
+                return ()
+            rows = connection.execute(
+                "SELECT allowance_id FROM allowances a"
+                " WHERE (is_recalled OR ends_at <= ? OR (? AND ends_monotonic <= ?))"
+                " AND NOT EXISTS (SELECT 1 FROM spends s WHERE s.allowance_id = a.allowance_id AND s.points IS NULL)"
+                " ORDER BY allowance_id",
+                (now.wall_ms, trust.heard.boot_id == now.boot_id, now.monotonic_ms),
+            )
+            return tuple(row[0] for row in rows.fetchall())
+
+        return await self._reader.read(read)
+
+    async def note_time(self) -> None:
+        """Write down that it is at least so late: a clock that is set back later is then noticed, also over a restart.
+
+        Raises:
+            DatabaseError: nothing was written.
+        """
+        now_ms = reading(self._clock).wall_ms
+        await self._writer.write(lambda connection: note_time(connection, now_ms))
+
+
+def read_purse(connection: Connection, customer_id: str | None, subjects: Sequence[str], now: Reading) -> Purse:
+    """Return what can be counted on for a customer, as this state of the till's file has it."""
+    purse = Purse(now, read_trust(connection))
+    heard = purse.trust.heard
+    if customer_id is None or heard is None:
+        return purse
+    applied = _applied(connection)
+    rows = connection.execute(
+        "SELECT allowance_id, amount, spent FROM main.allowances WHERE customer_id = ? AND NOT is_recalled"
+        " AND ends_at > ? AND NOT (? AND ends_monotonic <= ?) ORDER BY ends_at, allowance_id",
+        (customer_id, now.wall_ms, heard.boot_id == now.boot_id, now.monotonic_ms),
+    ).fetchall()
+    spends = _spends_of(connection, customer_id, applied)
+    held = [Held(one, remaining(amount, spent, spends.get(one, ()), {})) for one, amount, spent in rows]
+    return replace(
+        purse,
+        held=tuple(one for one in held if one.remaining),
+        spent=_sum(spends),
+        spent_by_all=_spent_by_all(connection, applied),
+        goodwill=_goodwill(connection, subjects, applied),
+    )
+
+
+def _applied(connection: Connection) -> dict[str, int]:
+    return dict(connection.execute("SELECT inc, through FROM main.word_coverage").fetchall())
+
+
+def _spends_of(connection: Connection, customer_id: str, applied: Mapping[str, int]) -> dict[str, list[Spend]]:
+    """Return the spends of a customer's allowances that the hub's word does not contain.
+
+    One that the hub holds aside is contained in nothing, however far its word goes.
+    """
+    found: dict[str, list[Spend]] = {}
+    for allowance_id, inc, seq, points, is_aside in connection.execute(
+        "SELECT s.allowance_id, s.inc, s.seq, s.points, EXISTS (SELECT 1 FROM main.set_aside x"
+        " WHERE x.position = s.position AND x.state IN ('parked', 'withheld'))"
+        " FROM main.allowances a JOIN main.spends s USING (allowance_id) WHERE a.customer_id = ?",
+        (customer_id,),
+    ).fetchall():
+        if is_aside or seq > applied.get(inc, 0):
+            found.setdefault(allowance_id, []).append(Spend(inc, seq, points))
+    return found
+
+
+def _spent_of(connection: Connection, customer_id: str) -> int:
+    return _sum(_spends_of(connection, customer_id, _applied(connection)))
+
+
+def _sum(spends: Mapping[str, Sequence[Spend]]) -> int:
+    return sum(spend.points or 0 for of_one in spends.values() for spend in of_one)
+
+
+def _spent_by_all(connection: Connection, applied: Mapping[str, int]) -> int:
+    """Return what was spent here since the hub's word. By place, because the rows of weeks stay."""
+    total = 0
+    for (inc,) in connection.execute(_INCARNATIONS).fetchall():
+        row = connection.execute(
+            "SELECT sum(points) FROM main.spends WHERE inc = ? AND seq > ?", (inc, applied.get(inc, 0))
+        ).fetchone()
+        total += row[0] or 0 if row else 0
+    return max(total, 0)
+
+
+def _goodwill(connection: Connection, subjects: Sequence[str], applied: Mapping[str, int]) -> int:
+    marks = ", ".join("?" * len(subjects))
+    rows = connection.execute(
+        f"SELECT inc, seq, points FROM main.goodwill WHERE subject IN ({marks})",
+        [bytes.fromhex(subject) for subject in subjects],
+    ).fetchall()
+    return sum(points for inc, seq, points in rows if seq > applied.get(inc, 0))
+
+
+def _replace(connection: Connection, when: Reading, word: AllowancesWord, *, by_hello: bool) -> frozenset[str]:
+    """Write the hub's word in place of the one before, and return the customers of both."""
+    before = connection.execute("SELECT DISTINCT customer_id FROM allowances").fetchall()
+    connection.execute("DELETE FROM allowances")
+    connection.execute("DELETE FROM word_coverage")
+    connection.executemany(
+        "INSERT INTO allowances (allowance_id, customer_id, amount, spent, is_recalled, ends_at, ends_monotonic)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                one.allowance_id,
+                one.customer_id,
+                one.amount,
+                one.spent,
+                one.recalled,
+                when.wall_ms + one.ttl_s * 1000,
+                when.monotonic_ms + one.ttl_s * 1000,
+            )
+            for one in word.allowances
+        ],
+    )
+    connection.executemany("INSERT INTO word_coverage (inc, through) VALUES (?, ?)", word.applied.items())
+    note_heard(connection, when, by_hello=by_hello)
+    return frozenset(row[0] for row in before) | {one.customer_id for one in word.allowances}
+
+
+def _remember(kept: OrderedDict[str, int], customer_id: str, points: int) -> None:
+    kept[customer_id] = points
+    kept.move_to_end(customer_id)
+    if len(kept) > REMEMBERED_MAX:
+        kept.popitem(last=False)

@@ -1,0 +1,144 @@
+"""Trust: may what this till's file says of its allowances be believed? A restored file has forgotten what was spent.
+
+A random marker stands in the till's file and in a small file beside it, with the machine it was written on, and both
+change at each start and at each hello. A till.db from a backup does not fit the marker, a copied disk does not fit the
+machine. Then, and after an unclean end on a disk that may lie about what it has written, nothing is redeemed until the
+hub has said in a hello what it holds; sales go on.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import secrets
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from agent.redemptions import Reading, Trust
+from agent.store.files import milliseconds
+from sync.runtime.clock import Clock
+from sync.runtime.database import Writer
+from sync.runtime.sqlite_file import Connection, DatabaseError
+from sync.runtime.state_lock import write_private
+
+_MARKER_BYTES = 16
+_MACHINE_FILE = Path("/etc/machine-id")
+# The bit that Python sets in a hardware address which it made up, because it found none.
+_MADE_UP = 1 << 40
+
+_log = logging.getLogger(__name__)
+
+
+def reading(clock: Clock) -> Reading:
+    """Return one look at both clocks."""
+    return Reading(milliseconds(clock.now()), int(clock.monotonic() * 1000), clock.boot_id)
+
+
+@asynccontextmanager
+async def trusting(folder: Path, writer: Writer, clock: Clock, *, trusted_disk: bool) -> AsyncIterator[None]:
+    """Judge the till's file for the length of one opening, and note at its end that it ended cleanly.
+
+    Args:
+        folder: the state folder, where the marker's file stands.
+        writer: the till's.
+        clock: for the latest time that was seen.
+        trusted_disk: whether the disk keeps what it said it has written, also in a power cut.
+    """
+    machine = await asyncio.to_thread(_machine)
+    beside = await asyncio.to_thread(_read, folder, machine)
+    now_ms = milliseconds(clock.now())
+    next_marker = secrets.token_hex(_MARKER_BYTES)
+
+    def begin(connection: Connection) -> bool:
+        return _begin(connection, beside, next_marker, now_ms, trusted_disk=trusted_disk)
+
+    if await writer.write(begin):
+        _log.warning("nothing is redeemed before the hub has answered a hello: the till's file may be an older one")
+    await asyncio.to_thread(_write, folder, machine, next_marker)
+    yield
+    with suppress(DatabaseError):  # then the end was not clean
+        await writer.write(lambda connection: connection.execute("UPDATE trust SET is_clean = 1"))
+
+
+async def renew(folder: Path, writer: Writer) -> None:
+    """Change the marker, so that a file which is backed up now does not fit it any more when it comes back."""
+    marker = secrets.token_hex(_MARKER_BYTES)
+    await writer.write(
+        lambda connection: connection.execute("UPDATE trust SET marker = next_marker, next_marker = ?", (marker,))
+    )
+    await asyncio.to_thread(lambda: _write(folder, _machine(), marker))
+
+
+def read_trust(connection: Connection) -> Trust:
+    """Return what this till knows of itself."""
+    row = connection.execute(
+        "SELECT is_frozen, latest_at, heard_at, heard_monotonic, heard_boot FROM main.trust"
+    ).fetchone()
+    if row is None:
+        return Trust(is_frozen=True, heard=None, latest_ms=0)
+    is_frozen, latest_ms, heard_at, heard_monotonic, heard_boot = row
+    heard = Reading(heard_at, heard_monotonic, heard_boot) if heard_at is not None else None
+    return Trust(is_frozen=bool(is_frozen), heard=heard, latest_ms=latest_ms)
+
+
+def note_time(connection: Connection, now_ms: int) -> None:
+    """Note that it is at least so late."""
+    connection.execute("UPDATE trust SET latest_at = ? WHERE latest_at < ?", (now_ms, now_ms))
+
+
+def note_heard(connection: Connection, when: Reading, *, by_hello: bool) -> None:
+    """Note that the hub was heard; only a hello ends the freeze, because only there both ends say what they hold."""
+    connection.execute(
+        "UPDATE trust SET heard_at = ?1, heard_monotonic = ?2, heard_boot = ?3, latest_at = ?1,"
+        " is_frozen = is_frozen AND NOT ?4",
+        (when.wall_ms, when.monotonic_ms, when.boot_id, by_hello),
+    )
+
+
+def _begin(connection: Connection, beside: str | None, next_marker: str, now_ms: int, *, trusted_disk: bool) -> bool:
+    """Judge the file by the marker beside it, take the next marker, and return whether nothing may be redeemed."""
+    row = connection.execute("SELECT marker, next_marker, is_clean, is_frozen FROM trust").fetchone()
+    if row is None:
+        is_frozen = beside is not None  # the till's file is new, the folder is not: it was salvaged, or is another's
+    else:
+        # A crash between the two files leaves the one before; a till that never got its file has no marker to fit.
+        fits = (beside or "") in row[:2]
+        is_frozen = bool(row[3]) or not fits or not (trusted_disk or row[2])
+    connection.execute(
+        "INSERT INTO trust (id, marker, next_marker, is_clean, is_frozen, latest_at) VALUES (1, ?1, ?2, 0, ?3, ?4)"
+        " ON CONFLICT (id) DO UPDATE SET marker = excluded.marker, next_marker = excluded.next_marker, is_clean = 0,"
+        " is_frozen = excluded.is_frozen, latest_at = max(latest_at, excluded.latest_at)",
+        (beside or "", next_marker, is_frozen, now_ms),
+    )
+    return is_frozen
+
+
+def _file(folder: Path) -> Path:
+    return folder / "marker"
+
+
+def _read(folder: Path, machine: str) -> str | None:
+    """Return the marker beside the till's file, None where there is none; one of another machine fits nothing."""
+    try:
+        kept = json.loads(_file(folder).read_text(encoding="utf-8"))
+        return str(kept["marker"]) if kept["machine"] == machine else "another machine"
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return "unreadable"
+
+
+def _write(folder: Path, machine: str, marker: str) -> None:
+    write_private(_file(folder), json.dumps({"machine": machine, "marker": marker}).encode())
+
+
+def _machine() -> str:
+    """Return what tells this machine from a copy of its disk, hashed; the same text where nothing does."""
+    try:
+        name = _MACHINE_FILE.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        address = uuid.getnode()
+        name = "" if address & _MADE_UP else f"{address:012x}"
+    return hashlib.sha256(f"loyalty-agent {name}".encode()).hexdigest()[:32]
