@@ -26,12 +26,13 @@ from agent.store.entries import (
 )
 from agent.store.files import milliseconds, moment
 from agent.store.pruning import forget_marks, pruned_between
-from agent.store.settling import conclude, rewind, settle, sweep, withhold
+from agent.store.settling import conclude, parked, rewind, settle, sweep, withhold
 from sync.contract.identifiers import Identifier, Scheme
 from sync.contract.program import Program
 from sync.contract.protocol import (
     INCARNATIONS_PER_HELLO_MAX,
     AppliedThrough,
+    HeldEvent,
     IncarnationLength,
     OutcomePut,
     PresentedIdentifier,
@@ -67,6 +68,7 @@ class EventJournal:
         self._ballast = ballast
         self._covered = covered
         self._notice = asyncio.Event()
+        self._held_after = 0
 
     @property
     def notice(self) -> asyncio.Event:
@@ -174,6 +176,12 @@ class EventJournal:
         """Note that the network refuses to carry this event: it leaves the pending sum, stays here and is shown."""
         now_ms = milliseconds(self._clock.now())
         await self._keep(lambda connection: withhold(connection, inc, seq, reason, now_ms))
+
+    async def held(self, limit: int) -> Sequence[HeldEvent]:
+        """Return events that the hub holds, the next ones at each call, so that all of many get their turn."""
+        found = await self._reader.read(lambda connection: parked(connection, self._held_after, limit))
+        self._held_after = found[-1][0] if len(found) == limit else 0
+        return [event for _, event in found]
 
     async def conclude(self, outcomes: Sequence[OutcomePut]) -> None:
         """Write down final verdicts on events that the hub had parked. Any number of times the same."""

@@ -10,7 +10,7 @@ till's.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sync.contract.protocol import AppliedThrough, Outcome, OutcomePut, UploadAnswer, Verdict
+from sync.contract.protocol import AppliedThrough, HeldEvent, Outcome, OutcomePut, UploadAnswer, Verdict
 from sync.runtime.sqlite_file import Connection
 
 # What is known of each event, kept or pruned.
@@ -20,9 +20,7 @@ _EFFECTS = "(SELECT position, subject, points FROM journal UNION ALL SELECT posi
 _SET_ASIDE = {Outcome.REJECTED: "rejected", Outcome.PARKED: "parked"}
 
 
-def settle(
-    connection: Connection, inc: str, answer: UploadAnswer, now_ms: int, chain: bytes | None = None
-) -> None:
+def settle(connection: Connection, inc: str, answer: UploadAnswer, now_ms: int, chain: bytes | None = None) -> None:
     """Write down the verdicts of an unbroken run from the first unsettled event on; others are not believed.
 
     `chain` is the one behind the last event that the answer settles, where it is known.
@@ -120,6 +118,18 @@ def _conclude_one(connection: Connection, inc: str, verdict: Verdict, now_ms: in
         " ON CONFLICT (position) DO NOTHING",
         (verdict.outcome, now_ms, place.position, inc, verdict.seq),
     )
+
+
+def parked(connection: Connection, after: int, limit: int) -> list[tuple[int, HeldEvent]]:
+    """Return parked events that stand behind a position of the journal, with their positions."""
+    rows = connection.execute(
+        "SELECT a.position, i.inc, a.position - i.first_position + 1 FROM set_aside a"
+        " JOIN incarnations i ON i.number = (SELECT number FROM incarnations WHERE first_position <= a.position"
+        " ORDER BY first_position DESC LIMIT 1)"
+        " WHERE a.state = 'parked' AND a.position > ? ORDER BY a.position LIMIT ?",
+        (after, limit),
+    ).fetchall()
+    return [(position, HeldEvent(inc=inc, seq=seq)) for position, inc, seq in rows]
 
 
 def rewind(connection: Connection, applied: Sequence[AppliedThrough]) -> Sequence[AppliedThrough]:

@@ -12,9 +12,11 @@ from sync.contract.protocol import (
     EnrolRequest,
     HelloAnswer,
     HelloRequest,
+    OutcomePut,
 )
 from sync.hub.books import applied_through
 from sync.hub.founding import Founding
+from sync.hub.held import final_outcomes
 from sync.hub.programs import newest_program
 from sync.hub.terminals import (
     NewTerminal,
@@ -118,15 +120,19 @@ class Reception:
         now = self._clock.now()
         incs = [incarnation.inc for incarnation in request.incarnations]
 
-        def work(connection: Connection) -> tuple[dict[str, int], int]:
+        def work(connection: Connection) -> tuple[dict[str, int], int, tuple[OutcomePut, ...]]:
             note_hello(connection, terminal.terminal_id, request, now)
-            return applied_through(connection, terminal.terminal_id, incs), count(connection)
+            outcomes = final_outcomes(
+                connection, terminal.terminal_id, request.held, request.cursor, self._founding.epoch
+            )
+            return applied_through(connection, terminal.terminal_id, incs), count(connection), outcomes
 
-        applied, terminals = await self._writer.write(work)
+        applied, terminals, outcomes = await self._writer.write(work)
         return HelloAnswer(
             protocol=PROTOCOL,
             hub_epoch=self._founding.epoch,
             applied=tuple(AppliedThrough(inc=inc, through=through) for inc, through in applied.items()),
+            outcomes=outcomes,
             max_batch_events=BATCH_EVENTS_MAX,
             max_batch_bytes=BATCH_BYTES_MAX,
             reconnect_spread_s=min(terminals // HELLOS_PER_S, SPREAD_S_MAX),

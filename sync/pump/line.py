@@ -92,7 +92,6 @@ class Line:
     def greeted(self, epoch: str, hub_time: HubTime) -> None:
         """Note that a hello was answered."""
         self._epoch = epoch
-        self.hello_wanted.clear()
         self._greeted.set()
         self._change(replace(self._state, hub_time=hub_time))
 
@@ -102,6 +101,10 @@ class Line:
             return
         self._epoch = None
         self._greeted.clear()
+        self.hello_wanted.set()
+
+    def ask_hello(self) -> None:
+        """Ask the pusher for another hello, because there is something to hear; the epoch stands meanwhile."""
         self.hello_wanted.set()
 
     def heard(self, direction: Direction, *, acknowledged: bool = False) -> None:

@@ -21,10 +21,12 @@ from sync.contract.protocol import (
     AppliedThrough,
     CredentialAnswer,
     FeedPage,
+    HeldEvent,
     HelloAnswer,
     HelloRequest,
     IdentifiersAnswer,
     IncarnationLength,
+    OutcomePut,
     PresentedIdentifier,
     SnapshotManifest,
     UploadAnswer,
@@ -97,6 +99,12 @@ class Journal(Protocol):
 
         The pump sends a marker in its place under the same seq; a second call changes nothing.
         """
+
+    async def held(self, limit: int) -> Sequence[HeldEvent]:
+        """Return events that the hub parked and that no final verdict came for."""
+
+    async def conclude(self, outcomes: Sequence[OutcomePut]) -> None:
+        """Write down final verdicts on events that the hub had parked. Any number of times the same."""
 
     async def unsent_identifiers(self, limit: int) -> Sequence[PresentedIdentifier]:
         """Return presented identifiers that the hub was not asked about yet, the oldest first."""

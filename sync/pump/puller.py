@@ -105,6 +105,7 @@ class Puller:
         if await self._loader.step(epoch):
             self._needs_snapshot = False
             self._snapshot_at_s = self._clock.monotonic()
+            self._line.ask_hello()  # the feed's verdicts that the snapshot jumped over are told at a hello
             self._line.loading_snapshot(is_loading=False)
             self._touched(None)
 

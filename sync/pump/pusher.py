@@ -14,6 +14,7 @@ from typing import NoReturn
 from sync.contract.events import EVENT_TYPES
 from sync.contract.protocol import (
     BATCH_BYTES_MAX,
+    HELD_PER_HELLO_MAX,
     INCARNATIONS_PER_HELLO_MAX,
     PROTOCOL,
     HelloAnswer,
@@ -31,6 +32,7 @@ from sync.pump.steps import (
     after_upload_error,
     applied_of,
     believed_upload,
+    outcomes_of,
     settled_chain,
     withheld_marker,
 )
@@ -88,13 +90,16 @@ class Pusher:
 
     async def _turn(self) -> bool:
         """Do the next thing that needs doing, after a hello where one is due; return False where nothing waits."""
-        epoch = self._line.epoch if self._clock.monotonic() < self._hello_at_s else None
+        is_due = self._line.hello_wanted.is_set() or self._clock.monotonic() >= self._hello_at_s
+        epoch = None if is_due else self._line.epoch
         says_hello = epoch is None
         try:
             epoch = epoch or await self._hello()
             batch = await self._journal.next_batch(self._size.events, self._size.size_bytes)
             has_more = await (self._errand(epoch) if batch is None else self._upload(batch, epoch))
         except HubError as error:
+            if epoch is None:
+                self._line.ask_hello()
             self._was_lost = self._was_lost or isinstance(error, HubUnreachable)
             if not isinstance(error, HubBusy):
                 self._line.want_hello(epoch or self._line.epoch)
@@ -105,6 +110,8 @@ class Pusher:
         return has_more
 
     async def _hello(self) -> str:
+        # Before anything is read for it: whoever asks for one from here on has news that this one may not hold.
+        self._line.hello_wanted.clear()
         asked = tuple(await self._journal.incarnations())[:INCARNATIONS_PER_HELLO_MAX]
         request = await self._hello_request(asked)
         asked_s = self._clock.monotonic()
@@ -113,6 +120,8 @@ class Pusher:
         if answer.protocol != PROTOCOL:
             raise HubRefused(ProblemCode.PROTOCOL_UNKNOWN)
         await self._journal.rewind(applied_of(asked, answer))
+        if outcomes := outcomes_of(request.held, answer):
+            await self._journal.conclude(outcomes)
         self._most = BatchSize(answer.max_batch_events, answer.max_batch_bytes)
         self._size = self._size.within(self._most)
         self._rotation_due = answer.rotate_credential
@@ -133,6 +142,7 @@ class Pusher:
             event_types=EVENT_TYPES,
             cursor=await self._terminal.cursor(),
             incarnations=tuple(asked),
+            held=tuple(await self._journal.held(HELD_PER_HELLO_MAX)),
             waiting=waiting.count,
             oldest_waiting_s=_age_s(now, waiting.oldest_recorded_at),
             wall=now,

@@ -10,8 +10,10 @@ from sync.contract.events import canonical_json
 from sync.contract.protocol import (
     AppliedThrough,
     FeedPage,
+    HeldEvent,
     HelloAnswer,
     IncarnationLength,
+    OutcomePut,
     SnapshotChunk,
     SnapshotManifest,
     UploadAnswer,
@@ -48,6 +50,12 @@ def applied_of(asked: Sequence[IncarnationLength], answer: HelloAnswer) -> tuple
     """Return the hub's word on each incarnation that it was told of; one it does not name it has nothing of."""
     words = {word.inc: word for word in answer.applied}
     return tuple(words.get(told.inc, AppliedThrough(inc=told.inc, through=0)) for told in asked)
+
+
+def outcomes_of(held: Sequence[HeldEvent], answer: HelloAnswer) -> tuple[OutcomePut, ...]:
+    """Return the final verdicts on the held events that the hub was asked about, and on no others."""
+    asked = {(one.inc, one.seq) for one in held}
+    return tuple(put for put in answer.outcomes if (put.inc, put.verdict.seq) in asked)
 
 
 def believed_upload(batch: Batch, answer: UploadAnswer, hub_epoch: str) -> UploadAnswer:

@@ -13,9 +13,11 @@ from agent.store.journal import EventJournal
 from sync.contract.protocol import (
     BATCH_EVENTS_MAX,
     AppliedThrough,
+    HeldEvent,
     HelloAnswer,
     HelloRequest,
     IncarnationLength,
+    OutcomePut,
     PresentedIdentifier,
     UploadAnswer,
 )
@@ -142,6 +144,12 @@ class _WatchedJournal:
 
     async def withhold(self, inc: str, seq: int, reason: str) -> None:
         await self._journal.withhold(inc, seq, reason)
+
+    async def held(self, limit: int) -> Sequence[HeldEvent]:
+        return await self._journal.held(limit)
+
+    async def conclude(self, outcomes: Sequence[OutcomePut]) -> None:
+        await self._journal.conclude(outcomes)
 
     async def unsent_identifiers(self, limit: int) -> Sequence[PresentedIdentifier]:
         return await self._journal.unsent_identifiers(limit)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
 from sync.contract.chain import WITHHELD
+from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
 from sync.contract.customers import Customer
 from sync.contract.events import EARNED
 from sync.contract.program import EarnRule, Program
@@ -23,11 +23,13 @@ from sync.contract.protocol import (
     CredentialAnswer,
     CustomerPut,
     FeedPage,
+    HeldEvent,
     HelloAnswer,
     HelloRequest,
     IdentifiersAnswer,
     IncarnationLength,
     Outcome,
+    OutcomePut,
     PresentedIdentifier,
     SnapshotChunk,
     SnapshotManifest,
@@ -64,6 +66,8 @@ class MemoryJournal:
         self.acked: dict[str, int] = defaultdict(int)
         self.presented: list[PresentedIdentifier] = []
         self.known: list[str] = []
+        self.parked: list[HeldEvent] = []
+        self.concluded: list[OutcomePut] = []
         self._notice = asyncio.Event()
 
     @property
@@ -108,6 +112,12 @@ class MemoryJournal:
 
     async def withhold(self, inc: str, seq: int, reason: str) -> None:
         self.withheld[(inc, seq)] = reason
+
+    async def held(self, limit: int) -> Sequence[HeldEvent]:
+        return self.parked[:limit]
+
+    async def conclude(self, outcomes: Sequence[OutcomePut]) -> None:
+        self.concluded += outcomes
 
     async def unsent_identifiers(self, limit: int) -> Sequence[PresentedIdentifier]:
         return self.presented[:limit]
@@ -186,6 +196,7 @@ class MemoryHub:
     max_batch_events: int = 500
     reconnect_spread_s: int = 0
     rotate_credential_wanted: bool = False
+    final: tuple[OutcomePut, ...] = ()
     protocol: str = "storesync/1"
     floor: int = 0
     snapshot_rows: dict[str, int] = field(default_factory=dict)
@@ -248,6 +259,7 @@ class MemoryHub:
                 for told in request.incarnations
                 if told.inc in self.streams
             ),
+            outcomes=self.final,
             max_batch_events=self.max_batch_events,
             max_batch_bytes=512 * 1024,
             reconnect_spread_s=self.reconnect_spread_s,

@@ -39,7 +39,7 @@ LAYERS = (
         "3 edges",
         r"sync\.(hub_client|hub_line)",
         r"sync\.hub\.(books|classes|customers|erasures|feed|feed_log|founding|head|merging|presented|programs|streams|terminals)",
-        r"sync\.hub\.(snapshot_files|snapshots)",
+        r"sync\.hub\.(held|snapshot_files|snapshots)",
         r"agent\.(keys|store(\..+)?|migrations(\..+)?|display|screen|scanners(\..+)?|till_client)",
     ),
     (

@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 CARDS = 5
 
 
-# Known gaps of the product, as narrow as they can be said. Each has a strict xfail in tests/chaos/test_known_gaps.py,
-# which tells when it is closed; then its entry goes.
-#
-# "jumped verdict": the final verdict on a held reversal travels on the feed only, and a snapshot jumps over it; the
-# reversal is shown as held for ever. Points are not touched.
-KNOWN_GAPS = {"jumped verdict"}
-
-
 class Always(NamedTuple):
     """A promise that holds at every moment of a running till."""
 
@@ -155,7 +147,7 @@ def outboxes_are_empty(world: "World") -> str | None:
         held = till.glance("SELECT j.event FROM set_aside a JOIN journal j USING (position) WHERE a.state = 'parked'")
         for (text,) in held:
             data: dict[str, Any] = json.loads(text)["data"]
-            if data["sale_id"] in sales and not ("jumped verdict" in KNOWN_GAPS and till.has_reloaded):
+            if data["sale_id"] in sales:
                 return f"{till.terminal_id} has {data} held, and its sale is at the hub"
     return None
 

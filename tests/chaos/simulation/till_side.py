@@ -95,8 +95,6 @@ class TillSide:
         self.baskets: list[Basket] = []
         self.ever: dict[tuple[str, str, int], str] = {}
         """The text of each event that this till ever committed, by its identity."""
-        self.has_reloaded = False
-        """Whether a snapshot ever took the place of the cache."""
         self._seen = seen
         self._starts = 0
         self._images: list[Path] = []
@@ -220,8 +218,7 @@ class TillSide:
             counter = Counter(store, Screen(self.clock, demo=False, language="en"), chain, self.clock, HubWord())
             terminal = Terminal("0.1.0", store.cache.cursor, _keep_nothing)
 
-            def touched(accounts: frozenset[str] | None) -> None:
-                self.has_reloaded = self.has_reloaded or accounts is None
+            def touched(_: frozenset[str] | None) -> None:
                 self._seen(self, "took a page")
 
             group.create_task(Pusher(store.journal, self.wire, line, terminal, self.clock).run())

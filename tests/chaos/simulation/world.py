@@ -154,6 +154,8 @@ class World:
             waiting = till.life.store.outbox.figures().waiting
             if till.unanswered or waiting:
                 return f"{till.terminal_id} has {waiting} events waiting, unanswered {sorted(till.unanswered)}"
+            if till.life.line.hello_wanted.is_set():
+                return f"{till.terminal_id} has a hello to say"
             if till.place() != (door.epoch, door.head.pos):
                 return f"{till.terminal_id} stands at {till.place()}, the hub at {(door.epoch, door.head.pos)}"
         return ""
