@@ -48,6 +48,17 @@ class Running:
                 return int(line.split()[1]) * 1024 / _MB
         raise ProcessFailed("the system does not tell the peak memory of a process")
 
+    @property
+    def cpu_s(self) -> float:
+        """The seconds of a core that this process has used, without those of its children."""
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    async def killed(self) -> None:
+        """Kill the process as a power cut would: it gets no word. Returns once it is gone."""
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)
+
     async def until(self, what: Callable[[], bool], seconds_max: float, *, look_s: float = _LOOK_S) -> float:
         """Wait until `what` is true; return the seconds it took since this call."""
         watch = Stopwatch()

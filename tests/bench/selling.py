@@ -12,6 +12,7 @@ from agent.recognition import Chain, HubWord
 from agent.sales import SaleRequest
 from agent.screen import Screen
 from agent.store import Store
+from agent.store.outbox import Outbox
 from sync.runtime.clock import SystemClock
 from tests.bench.people import SEED, card
 from tests.bench.world import Till
@@ -60,6 +61,17 @@ async def open_counter(till: Till) -> AsyncIterator[tuple[Counter, Store]]:
         async with till.open_store() as store:
             screen = Screen(clock, demo=False, language="en")
             yield Counter(store, screen, chain, clock, HubWord()), store
+
+
+async def waiting_events(outbox: Outbox) -> list[str]:
+    """Return the texts of all that waits in an outbox, in the order they are sent."""
+    events: list[str] = []
+    after: int | None = 0
+    while after is not None:
+        page = await outbox.export(after=after)
+        events.extend(page.events)
+        after = page.next_after
+    return events
 
 
 async def sell_one_by_one(counter: Counter, sales: Sequence[SaleRequest]) -> None:

@@ -132,6 +132,8 @@ class Till:
         async with open_store(
             self.state, self.database_key, terminal_id=who.terminal_id, store_id=who.store_id, clock=SystemClock()
         ) as store:
+            if store.cache.program is None:
+                await store.cache.keep_program(who.program)
             yield store
 
     @contextlib.contextmanager
@@ -203,6 +205,17 @@ class World:
         till = Till(self.folder / "till", hub.port)
         await asyncio.to_thread(_warm, [till.state / "till.db", *till.state.glob("cache-*.db")])
         return till
+
+    async def counters(self, number: int) -> list[Till]:
+        """Return tills that only sell, the one with all customers first. The others know nobody; the hub does."""
+        first, hub = await self.till(), await self.hub()
+        names = [f"counter-{nth}" for nth in range(2, number + 1)]
+        if not self._is_made("counters"):
+            async with hub.process():
+                for name in names:
+                    await self.new_till(hub, name)
+            self._made("counters", number=number)
+        return [first, *(Till(self.folder / name, hub.port) for name in names)]
 
     async def loaded_till(self, hub: Hub, name: str) -> tuple[Till, dict[str, float]]:
         """Return a new till that has loaded all customers of the running hub, and what that cost."""
