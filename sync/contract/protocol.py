@@ -70,6 +70,7 @@ class ProblemCode(StrEnum):
     CREDENTIAL_UNKNOWN = "credential_unknown"
     TERMINAL_REVOKED = "terminal_revoked"
     PROTOCOL_UNKNOWN = "protocol_unknown"
+    SIGNATURE_INVALID = "signature_invalid"
 
 
 # The sha256 of something, and the public half of an Ed25519 key (RFC 8032), in hex.

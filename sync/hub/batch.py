@@ -30,11 +30,12 @@ class TooMany(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whose stream it is: one incarnation of one terminal in one store."""
+    """Whose stream it is: one incarnation of one terminal in one store; `public_key` where the terminal has one."""
 
     terminal_id: str
     store_id: str
     inc: str
+    public_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,64 +10,13 @@ from dataclasses import dataclass
 
 from sync.contract.events import PointsEarned, PointsReversed
 from sync.contract.program import Program
-from sync.contract.protocol import Outcome, Reason, Verdict
-from sync.hub.batch import Item, Sender, read_item
+from sync.contract.protocol import Reason, Verdict
+from sync.hub.batch import Item, read_item
 from sync.hub.feed_log import append, last_pos
-from sync.hub.posting import Kept, Known, Origin, Parked, Posting, event_number
+from sync.hub.posting import Kept, Known, Origin, Parked, Posting
+from sync.hub.redemption_books import Touched, load_redemptions, write_redemptions
 from sync.hub.verdicts import Sale
 from sync.runtime.sqlite_file import Connection, Row
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """The head of one incarnation: the books hold its events 1 to `through`."""
-
-    number: int
-    through: int
-
-
-def open_stream(connection: Connection, sender: Sender) -> Stream:
-    """Return the stream of an incarnation, begun where it is new."""
-    known = connection.execute(
-        "SELECT stream, through FROM streams WHERE terminal_id = ? AND inc = ?", (sender.terminal_id, sender.inc)
-    ).fetchone()
-    if known is not None:
-        return Stream(known[0], known[1])
-    begun = connection.execute(
-        "INSERT INTO streams (terminal_id, inc, through, last_pos) VALUES (?, ?, 0, 0) RETURNING stream",
-        (sender.terminal_id, sender.inc),
-    ).fetchone()
-    if begun is None:
-        raise LookupError("a new stream got no number")
-    return Stream(begun[0], 0)
-
-
-def applied_through(connection: Connection, terminal_id: str, incs: Sequence[str]) -> dict[str, int]:
-    """Return how far the books hold each of these incarnations; 0 for one they never saw."""
-    rows = connection.execute(
-        "SELECT inc, through FROM streams WHERE terminal_id = ? AND inc IN (SELECT value FROM json_each(?))",
-        (terminal_id, json.dumps(incs)),
-    )
-    held: dict[str, int] = dict(rows.fetchall())
-    return {inc: held.get(inc, 0) for inc in incs}
-
-
-@dataclass(frozen=True, slots=True)
-class KeptVerdict:
-    """The verdict the books hold for a seq, and the event's text."""
-
-    outcome: Outcome
-    reason: Reason | None
-    raw: str
-
-
-def kept_verdicts(connection: Connection, stream: int, first: int, last: int) -> list[KeptVerdict]:
-    """Return what the books hold for the seqs `first` to `last`, which they all hold."""
-    rows = connection.execute(
-        "SELECT outcome, reason, raw FROM events WHERE number BETWEEN ? AND ? ORDER BY number",
-        (event_number(stream, first), event_number(stream, last)),
-    )
-    return [KeptVerdict(Outcome(outcome), Reason(reason) if reason else None, raw) for outcome, reason, raw in rows]
 
 
 def load(connection: Connection, store_id: str, items: Iterable[Item]) -> Known:
@@ -126,11 +75,6 @@ def write(connection: Connection, store_id: str, posting: Posting, now_ms: int) 
     )
     _write_accounts(connection, posting)
     append(connection, posting.feed)
-
-
-def move_head(connection: Connection, stream: int, through: int, pos: int) -> None:
-    """Note that the books hold a stream up to this seq, whose event has this position."""
-    connection.execute("UPDATE streams SET through = ?, last_pos = ? WHERE stream = ?", (through, pos, stream))
 
 
 @dataclass(frozen=True, slots=True)

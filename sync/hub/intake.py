@@ -6,25 +6,19 @@ from the books, the next one is applied, and a gap is refused with the seq to go
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from sync.contract.chain import extend
 from sync.contract.events import EVENT_TYPES
 from sync.contract.protocol import Outcome, UploadAnswer, Verdict
-from sync.hub.batch import Item, Sender, read_batch
-from sync.hub.books import (
-    ParkedEvent,
-    kept_verdicts,
-    load,
-    move_head,
-    open_stream,
-    parked_events,
-    write,
-)
+from sync.hub.batch import Sender
+from sync.hub.books import ParkedEvent, load, parked_events, write
 from sync.hub.head import Head
 from sync.hub.posting import Origin, Posting
+from sync.hub.streams import Stream, kept_verdicts, move_head, open_stream
+from sync.hub.uploads import Upload, read_upload
 from sync.runtime.clock import Clock
 from sync.runtime.database import Writer
 from sync.runtime.metrics import Metrics
@@ -47,6 +41,7 @@ class Applied:
 
     verdicts: tuple[Verdict, ...]
     through: int
+    chain: bytes
     pos: int
     differing: tuple[int, ...]
 
@@ -65,20 +60,26 @@ class Intake:
             "hub_events_differing", "Events that came again with another text; somebody should look."
         )
 
-    async def upload(self, sender: Sender, first: int, body: bytes) -> UploadAnswer:
+    async def upload(self, sender: Sender, first: int, body: bytes, proof: str = "") -> UploadAnswer:
         """Apply a range of events and return its verdicts, once they are durable.
 
         Raises:
             NoBatch, TooMany, WrongPlace: nothing was read (sync.hub.batch).
+            SignatureInvalid: nothing was believed (sync.hub.uploads).
             Gap: nothing was applied.
             DatabaseError: nothing was written.
         """
-        items = await asyncio.to_thread(read_batch, body, sender, first)
+        upload = await asyncio.to_thread(read_upload, body, sender, first, proof)
         now = self._clock.now()
-        applied = await self._writer.write(lambda connection: apply_upload(connection, sender, first, items, now))
+        applied = await self._writer.write(lambda connection: apply_upload(connection, upload, now))
         self._head.reached(applied.pos)
         self._count(sender, applied)
-        return UploadAnswer(hub_epoch=self._epoch, applied_through=applied.through, results=applied.verdicts)
+        return UploadAnswer(
+            hub_epoch=self._epoch,
+            applied_through=applied.through,
+            results=applied.verdicts,
+            chain=applied.chain.hex(),
+        )
 
     async def replay_parked(self) -> int:
         """Judge again the parked events whose type this version knows; return how many got a verdict."""
@@ -105,27 +106,29 @@ class Intake:
             )
 
 
-def apply_upload(connection: Connection, sender: Sender, first: int, items: Sequence[Item], now: datetime) -> Applied:
+def apply_upload(connection: Connection, upload: Upload, now: datetime) -> Applied:
     """Apply a range in the caller's transaction.
 
     Raises:
         Gap: the range begins beyond the next seq.
     """
-    stream = open_stream(connection, sender)
-    if first > stream.through + 1:
+    sender = upload.sender
+    stream = open_stream(connection, sender.terminal_id, sender.inc)
+    if upload.first > stream.through + 1:
         raise Gap(stream.through)
-    new = stream.through - first + 1  # index of the first item that the books do not hold
-    repeated, differing = _repeat(connection, stream.number, items[:new])
-    fresh = items[new:]
+    repeated, differing = _repeat(connection, stream, upload)
+    new = len(repeated)
+    fresh = upload.items[new:]
     posting = Posting(load(connection, sender.store_id, fresh))
     origin = Origin(stream.number, sender.terminal_id, sender.inc)
     verdicts = [posting.add(origin, item) for item in fresh]
     posting.close(sender.terminal_id)
+    through, chain = stream.through, stream.chain
     if fresh:
+        through, chain = fresh[-1].seq, extend(chain, upload.links[new:])
         write(connection, sender.store_id, posting, int(now.timestamp() * 1000))
-        move_head(connection, stream.number, fresh[-1].seq, posting.fresh[-1].pos)
-    through = max(stream.through, items[-1].seq)
-    return Applied((*repeated, *verdicts), through, posting.known.last_pos, differing)
+        move_head(connection, stream.number, through, posting.fresh[-1].pos, chain)
+    return Applied((*repeated, *verdicts), through, chain, posting.known.last_pos, differing)
 
 
 def replay(connection: Connection, event: ParkedEvent, now: datetime) -> int:
@@ -136,14 +139,12 @@ def replay(connection: Connection, event: ParkedEvent, now: datetime) -> int:
     return posting.known.last_pos
 
 
-def _repeat(connection: Connection, stream: int, items: Sequence[Item]) -> tuple[list[Verdict], tuple[int, ...]]:
+def _repeat(connection: Connection, stream: Stream, upload: Upload) -> tuple[list[Verdict], tuple[int, ...]]:
     """Return the verdicts of events that the books hold: a refusal as it was, an applied one as a duplicate."""
-    if not items:
-        return [], ()
-    kept = kept_verdicts(connection, stream, items[0].seq, items[-1].seq)
     verdicts = []
     differing = []
-    for item, held in zip(items, kept, strict=True):
+    kept = kept_verdicts(connection, stream.number, upload.first, upload.last)
+    for item, held in zip(upload.items, kept, strict=False):
         outcome = Outcome.DUPLICATE if held.outcome is Outcome.APPLIED else held.outcome
         verdicts.append(Verdict(seq=item.seq, outcome=outcome, reason=held.reason))
         if held.raw != item.raw:

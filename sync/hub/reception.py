@@ -14,10 +14,10 @@ from sync.contract.protocol import (
     HelloRequest,
     OutcomePut,
 )
-from sync.hub.books import applied_through
 from sync.hub.founding import Founding
 from sync.hub.held import final_outcomes
 from sync.hub.programs import newest_program
+from sync.hub.streams import applied
 from sync.hub.terminals import (
     NewTerminal,
     OtherTerminal,
@@ -70,7 +70,7 @@ class Reception:
         """
         now, before = self._clock.now(), request.before
         terminal_id = before.terminal_id if before is not None else str(new_id(now))
-        new = NewTerminal(terminal_id, new_credential(), request.agent_version)
+        new = NewTerminal(terminal_id, new_credential(), request.agent_version, request.public_key)
 
         def work(connection: Connection) -> Place | None:
             place = redeem_invitation(connection, request.code, now)
@@ -120,18 +120,18 @@ class Reception:
         now = self._clock.now()
         incs = [incarnation.inc for incarnation in request.incarnations]
 
-        def work(connection: Connection) -> tuple[dict[str, int], int, tuple[OutcomePut, ...]]:
+        def work(connection: Connection) -> tuple[tuple[AppliedThrough, ...], int, tuple[OutcomePut, ...]]:
             note_hello(connection, terminal.terminal_id, request, now)
             outcomes = final_outcomes(
                 connection, terminal.terminal_id, request.held, request.cursor, self._founding.epoch
             )
-            return applied_through(connection, terminal.terminal_id, incs), count(connection), outcomes
+            return applied(connection, terminal.terminal_id, incs), count(connection), outcomes
 
-        applied, terminals, outcomes = await self._writer.write(work)
+        through, terminals, outcomes = await self._writer.write(work)
         return HelloAnswer(
             protocol=PROTOCOL,
             hub_epoch=self._founding.epoch,
-            applied=tuple(AppliedThrough(inc=inc, through=through) for inc, through in applied.items()),
+            applied=through,
             outcomes=outcomes,
             max_batch_events=BATCH_EVENTS_MAX,
             max_batch_bytes=BATCH_BYTES_MAX,

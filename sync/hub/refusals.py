@@ -15,6 +15,7 @@ from sync.hub.intake import Gap
 from sync.hub.reception import CodeRefused, ProtocolUnknown
 from sync.hub.snapshots import SnapshotDelayed, SnapshotUnknown
 from sync.hub.terminals import OtherTerminal
+from sync.hub.uploads import SignatureInvalid
 from sync.runtime.problems import BODY_NOT_JSON, BODY_TOO_LARGE, Kind, Problem
 from sync.runtime.sqlite_file import DatabaseBusy, DatabaseFull
 
@@ -27,6 +28,7 @@ PROTOCOL_UNKNOWN = Kind(426, ProblemCode.PROTOCOL_UNKNOWN, "The hub speaks none 
 CODE_REFUSED = Kind(422, "code_refused", "The one-time code is wrong, used, too old or was tried too often.")
 OTHER_TERMINAL = Kind(409, "other_terminal", "This machine was another terminal before, or one of another store.")
 WRONG_STREAM = Kind(409, "wrong_stream", "An event or the address names another terminal, incarnation or seq.")
+SIGNATURE_INVALID = Kind(400, ProblemCode.SIGNATURE_INVALID, "The upload is not as the terminal signed it; send again.")
 IDENTIFIER_MISMATCH = Kind(422, "identifier_mismatch", "An identifier's id is not the keyed hash of its value.")
 SNAPSHOT_UNKNOWN = Kind(404, "snapshot_unknown", "There is no such snapshot or chunk (any more); ask for the current.")
 BUSY = Kind(503, "busy", "The hub cannot do this now; the same again, after Retry-After.")
@@ -41,6 +43,7 @@ KINDS = (
     CODE_REFUSED,
     OTHER_TERMINAL,
     WRONG_STREAM,
+    SIGNATURE_INVALID,
     IDENTIFIER_MISMATCH,
     SNAPSHOT_UNKNOWN,
     BUSY,
@@ -69,6 +72,8 @@ async def refusal_middleware(request: web.Request, handler: Handler) -> web.Stre
         raise Problem(BODY_TOO_LARGE, str(error)) from None
     except WrongPlace as error:
         raise Problem(WRONG_STREAM, str(error)) from None
+    except SignatureInvalid as error:
+        raise Problem(SIGNATURE_INVALID, str(error)) from None
     except DatabaseFull:
         raise Problem(BUSY, "The hub's disk is full.", headers={hdrs.RETRY_AFTER: _FULL_S}) from None
     except (DatabaseBusy, SnapshotDelayed):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from aiohttp import hdrs, web
 from pydantic import Field
 
+from sync.contract.chain import PROOF_HEADER
 from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
 from sync.contract.customers import Value
 from sync.contract.identifiers import identifier_id
@@ -96,8 +97,9 @@ async def put_stream(request: web.Request) -> web.StreamResponse:
     if place["terminal"] != terminal.terminal_id:
         raise Problem(WRONG_STREAM, "The credential is another terminal's.")
     body = await read_body(request, limit=_UPLOAD_BYTES_MAX, media_types=(BATCH_CONTENT_TYPE,), gzip=True)
-    sender = Sender(terminal.terminal_id, terminal.store_id, place["inc"])
-    return json_answer(await services_of(request).intake.upload(sender, int(place["first"]), body))
+    sender = Sender(terminal.terminal_id, terminal.store_id, place["inc"], terminal.public_key)
+    proof = request.headers.get(PROOF_HEADER, "")
+    return json_answer(await services_of(request).intake.upload(sender, int(place["first"]), body, proof))
 
 
 async def get_feed(request: web.Request) -> web.StreamResponse:

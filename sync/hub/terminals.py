@@ -31,6 +31,7 @@ class Terminal:
     is_revoked: bool
     uses_next: bool
     rotate: bool
+    public_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +110,32 @@ class NewTerminal:
     terminal_id: str
     credential: str
     agent_version: str
+    public_key: str | None = None
 
 
 def enrol(connection: Connection, new: NewTerminal, place: Place, now: datetime) -> None:
     """Make the terminal known by its credential."""
     connection.execute(
-        "INSERT INTO terminals (terminal_id, store_id, name, credential_hash, enrolled_ms, agent_version) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        (new.terminal_id, place.store_id, place.name, _hash(new.credential), _ms(now), new.agent_version),
+        "INSERT INTO terminals (terminal_id, store_id, name, credential_hash, enrolled_ms, agent_version, public_key) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            new.terminal_id,
+            place.store_id,
+            place.name,
+            _hash(new.credential),
+            _ms(now),
+            new.agent_version,
+            new.public_key,
+        ),
     )
 
 
 def enrol_again(connection: Connection, new: NewTerminal, credential: str, place: Place, now: datetime) -> None:
     """Take a terminal back that was here before, revoked or not, under the id that its waiting events bear.
 
-    Its former `credential` serves until the new one is used, so that a lost answer can be asked for again. An id that
-    is not known here is believed: it comes with a valid code, and a hub restored from a backup forgot its terminals.
+    Its former `credential` serves until the new one is used, so that a lost answer can be asked for again; its former
+    key ends at once, because a machine keeps the key that it brings. An id that is not known here is believed: it
+    comes with a valid code, and a hub restored from a backup forgot its terminals.
 
     Raises:
         OtherTerminal: the id is known, and the credential is not its, or it is of another store.
@@ -136,9 +147,9 @@ def enrol_again(connection: Connection, new: NewTerminal, credential: str, place
     former = _hash(credential)
     changed = connection.execute(
         "UPDATE terminals SET credential_hash = ?1, next_credential_hash = ?2, rotate = 0, revoked_ms = NULL, "
-        "agent_version = ?3, name = coalesce(nullif(?4, ''), name) "
+        "agent_version = ?3, name = coalesce(nullif(?4, ''), name), public_key = ?7 "
         "WHERE terminal_id = ?5 AND store_id = ?6 AND ?1 IN (credential_hash, next_credential_hash)",
-        (former, _hash(new.credential), new.agent_version, place.name, new.terminal_id, place.store_id),
+        (former, _hash(new.credential), new.agent_version, place.name, new.terminal_id, place.store_id, new.public_key),
     )
     if changed.rowcount != 1:
         raise OtherTerminal
@@ -148,11 +159,12 @@ def find(connection: Connection, credential: str) -> Terminal | None:
     """Return the terminal that a credential is of."""
     credential_hash = _hash(credential)
     row = connection.execute(
-        "SELECT terminal_id, store_id, revoked_ms IS NOT NULL, next_credential_hash = ?1, rotate FROM terminals "
+        "SELECT terminal_id, store_id, revoked_ms IS NOT NULL, next_credential_hash = ?1, rotate, public_key "
+        "FROM terminals "
         "WHERE credential_hash = ?1 OR next_credential_hash = ?1",
         (credential_hash,),
     ).fetchone()
-    return Terminal(row[0], row[1], bool(row[2]), bool(row[3]), bool(row[4])) if row else None
+    return Terminal(row[0], row[1], bool(row[2]), bool(row[3]), bool(row[4]), row[5]) if row else None
 
 
 def take_up_next(connection: Connection, credential: str) -> None:
@@ -188,10 +200,11 @@ def revoke(connection: Connection, terminal_id: str, now: datetime) -> bool:
 
 
 def note_hello(connection: Connection, terminal_id: str, hello: HelloRequest, now: datetime) -> None:
-    """Write down what the list of terminals shows."""
+    """Write down what the list of terminals shows, and the terminal's key where none is known."""
     connection.execute(
-        "UPDATE terminals SET hello_ms = ?, agent_version = ?, waiting = ?, oldest_waiting_s = ? WHERE terminal_id = ?",
-        (_ms(now), hello.agent_version, hello.waiting, hello.oldest_waiting_s, terminal_id),
+        "UPDATE terminals SET hello_ms = ?, agent_version = ?, waiting = ?, oldest_waiting_s = ?, "
+        "public_key = coalesce(public_key, ?) WHERE terminal_id = ?",
+        (_ms(now), hello.agent_version, hello.waiting, hello.oldest_waiting_s, hello.public_key, terminal_id),
     )
 
 

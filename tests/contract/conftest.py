@@ -12,13 +12,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from sync.contract.protocol import EnrolAnswer, EnrolRequest
-from sync.hub_client import enrol, open_session
+from sync.contract.protocol import EnrolAnswer
+from sync.contract.signing import SigningKey
+from sync.hub_client import open_session
 from tests.support.hubs import HubUnderTest, hub_in_process
-from tests.support.wire_till import WireTill
+from tests.support.wire_till import WireTill, enrolled
 
 _AT_URL = pytest.StashKey[HubUnderTest]()
-_ENROLLED = pytest.StashKey[dict[str, EnrolAnswer]]()
+_ENROLLED = pytest.StashKey[dict[str, tuple[EnrolAnswer, SigningKey]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,15 +73,14 @@ async def other_till(request: pytest.FixtureRequest, hub: HubUnderTest, session:
 @pytest.fixture
 async def own_till(own_hub: HubUnderTest) -> AsyncIterator[WireTill]:
     """A terminal of this test's own hub."""
-    request = EnrolRequest(code=await own_hub.invite(), agent_version="0.1.0")
     async with open_session() as session:
-        yield WireTill(own_hub.url, await enrol(own_hub.url, request), session)
+        yield await enrolled(own_hub.url, await own_hub.invite(), session)
 
 
 async def _till(config: pytest.Config, hub: HubUnderTest, session: aiohttp.ClientSession, name: str) -> WireTill:
     """Return an enrolled terminal; at a URL the same one for all tests, because codes are scarce there."""
-    enrolled = config.stash.setdefault(_ENROLLED, {}) if hub.hub is None else {}
-    if name not in enrolled:
-        request = EnrolRequest(code=await hub.invite(), agent_version="0.1.0")
-        enrolled[name] = await enrol(hub.url, request, hub.ca_file)
-    return WireTill(hub.url, enrolled[name], session)
+    known = config.stash.setdefault(_ENROLLED, {}) if hub.hub is None else {}
+    if name not in known:
+        till = await enrolled(hub.url, await hub.invite(), session, hub.ca_file)
+        known[name] = (till.enrolment, till.key)
+    return WireTill(hub.url, known[name][0], session, known[name][1])

@@ -114,7 +114,7 @@ async def test_a_till_that_missed_more_than_the_feed_keeps_loads_a_snapshot(tmp_
         enrolment = till.enrolment
 
     async with running(config_of(tmp_path, feed_rows_kept=5)) as hub, open_session() as session:
-        till = WireTill(hub.url, enrolment, session)
+        till = WireTill(hub.url, enrolment, session, till.key)
         await eventually(partial(pruned_to, hub, 5))
         with pytest.raises(HubRefused, match="resync"):
             await till.client.feed(cursor, till.epoch, limit=10, wait_s=0)
@@ -209,7 +209,7 @@ async def test_a_changed_program_is_a_new_version_and_old_events_stay_valid(tmp_
     changed = HubConfig(hub=config.hub, program=ProgramSection(file=file))
     async with running(changed) as hub, open_session() as session:
         assert (hub.program.version, hub.program.earn.points) == (2, 2)
-        till = WireTill(hub.url, enrolment, session)
+        till = WireTill(hub.url, enrolment, session, till.key)
         programs = [
             change.program
             for page in await till.pages(cursor)
@@ -237,7 +237,7 @@ async def test_a_restored_hub_begins_a_new_epoch_and_gets_back_what_it_lost(tmp_
         stream.sale(random_card())
         await stream.put()
     async with running(config, is_restored=True) as hub, open_session() as session:
-        till = stream.till = WireTill(hub.url, enrolment, session)
+        till = stream.till = WireTill(hub.url, enrolment, session, till.key)
         for refused in (till.client.feed(cursor, till.epoch, limit=1, wait_s=0), stream.put()):
             with pytest.raises(HubRefused, match="hello_required"):
                 await refused

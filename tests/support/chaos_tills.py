@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from agent.store import Store, open_store
 from agent.store.outbox import OutboxFigures
 from sync.contract.identifiers import Scheme, identifier_id
 from sync.contract.protocol import EnrolAnswer, EnrolRequest, FeedPage
+from sync.contract.signing import Prover, SigningKey
 from sync.hub.importing import Desk, Fault, import_customers
 from sync.hub_client import HubClient, enrol, open_session
 from sync.hub_line import Timeouts
@@ -133,12 +135,14 @@ async def chaos_till(
     ):
         await store.cache.keep_program(enrolment.program)
         line = Line(clock, lambda _: None)
-        hub = ShortPolls(session, url, enrolment.terminal_id, lambda: enrolment.credential, FAST)
+        key = SigningKey(hashlib.sha256(enrolment.terminal_id.encode()).digest())
+        prover = Prover(store.journal.terminal.inc, key)
+        hub = ShortPolls(session, url, enrolment.terminal_id, lambda: enrolment.credential, FAST, prover=prover)
         screen = Screen(clock, demo=False, language="en")
         chain = Chain(bytes.fromhex(enrolment.identifier_key), CardScheme(), "1")
         counter = Counter(store, screen, chain, clock, HubWord())
         till = ChaosTill(enrolment, store, counter, clock, line)
-        terminal = Terminal("0.1.0", store.cache.cursor, _keep_nothing)
+        terminal = Terminal("0.1.0", store.cache.cursor, _keep_nothing, key.public)
         puller = Puller(store.cache, hub, line, lambda _: till.observe(), clock)
         loops = [Pusher(store.journal, hub, line, terminal, clock).run(), puller.run()]
         tasks = [group.create_task(loop) for loop in loops]

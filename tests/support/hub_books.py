@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sync.contract.identifiers import Scheme, hint, identifier_id
 from sync.contract.protocol import UploadAnswer
-from sync.hub.batch import Sender, read_batch
+from sync.hub.batch import Sender
 from sync.hub.customer_rows import CustomerRow, Leaving, to_row
 from sync.hub.customers import Put, put_customers
 from sync.hub.feed import Page, read_page
@@ -16,6 +16,7 @@ from sync.hub.founding import Founding, database_file, found
 from sync.hub.intake import apply_upload
 from sync.hub.merging import Merged, Unmerged, merge, unmerge
 from sync.hub.programs import enact
+from sync.hub.uploads import read_upload
 from sync.runtime.sqlite_file import Connection, open_for_writing
 from tests.support.hub_events import PROGRAM, body
 
@@ -44,8 +45,8 @@ class Books:
         return result
 
     def upload(self, sender: Sender, first: int, *events: str) -> UploadAnswer:
-        items = read_batch(body(*events), sender, first)
-        applied = self.write(lambda connection: apply_upload(connection, sender, first, items, NOW))
+        upload = read_upload(body(*events), sender, first)
+        applied = self.write(lambda connection: apply_upload(connection, upload, NOW))
         return UploadAnswer(hub_epoch="e", applied_through=applied.through, results=applied.verdicts)
 
     def put(self, *rows: CustomerRow | Leaving) -> Put:

@@ -4,11 +4,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from sync.contract.protocol import EnrolRequest
 from sync.hub.config import HubConfig, HubSection
 from sync.hub.root import Hub
-from sync.hub_client import enrol, open_session
-from tests.support.wire_till import WireTill
+from sync.hub_client import open_session
+from tests.support.wire_till import WireTill, enrolled
 
 
 def config_of(folder: Path, **hub: object) -> HubConfig:
@@ -19,4 +18,4 @@ def config_of(folder: Path, **hub: object) -> HubConfig:
 async def till_of(hub: Hub, ca_file: Path | None = None) -> AsyncIterator[WireTill]:
     code = await hub.invite("store-1")
     async with open_session(ca_file) as session:
-        yield WireTill(hub.url, await enrol(hub.url, EnrolRequest(code=code, agent_version="1"), ca_file), session)
+        yield await enrolled(hub.url, code, session, ca_file)

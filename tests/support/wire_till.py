@@ -6,10 +6,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from sync.contract.chain import chain_start, extend, link
 from sync.contract.events import EARNED, EVENT_TYPES, REVERSED, canonical_json, event_id, event_source
 from sync.contract.identifiers import Identifier, Scheme, identifier_id
 from sync.contract.program import SaleLine, earn
@@ -18,6 +20,7 @@ from sync.contract.protocol import (
     EPOCH_HEADER,
     PROTOCOL,
     EnrolAnswer,
+    EnrolRequest,
     FeedPage,
     HelloAnswer,
     HelloRequest,
@@ -25,7 +28,8 @@ from sync.contract.protocol import (
     PresentedIdentifier,
     UploadAnswer,
 )
-from sync.hub_client import HubClient
+from sync.contract.signing import SEED_BYTES, Prover, SigningKey
+from sync.hub_client import HubClient, enrol
 from sync.pump.ports import Batch
 
 NOW = datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
@@ -33,6 +37,10 @@ NOW = datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
 
 def random_inc() -> str:
     return secrets.token_hex(8)
+
+
+def random_key() -> SigningKey:
+    return SigningKey(secrets.token_bytes(SEED_BYTES))
 
 
 @dataclass
@@ -85,7 +93,9 @@ class Stream:
         self.events.append(canonical_json(envelope | changes))
 
     def batch(self, first: int = 1, last: int | None = None) -> Batch:
-        return Batch(self.inc, first, tuple(self.events[first - 1 : last]))
+        start = chain_start(self.till.enrolment.terminal_id, self.inc)
+        before = extend(start, map(link, self.events[: first - 1]))
+        return Batch(self.inc, first, tuple(self.events[first - 1 : last]), before)
 
     async def put(self, first: int = 1, last: int | None = None, epoch: str | None = None) -> UploadAnswer:
         """Upload a part of the stream, by default all of it."""
@@ -99,12 +109,16 @@ class WireTill:
     url: str
     enrolment: EnrolAnswer
     session: aiohttp.ClientSession
+    key: SigningKey = field(default_factory=random_key)
+    run: str = field(default_factory=random_inc)
     credential: str = ""
 
     def __post_init__(self) -> None:
         self.credential = self.enrolment.credential
         self.epoch = self.enrolment.hub_epoch
-        self.client = HubClient(self.session, self.url, self.enrolment.terminal_id, lambda: self.credential)
+        prover = Prover(self.run, self.key)
+        terminal_id = self.enrolment.terminal_id
+        self.client = HubClient(self.session, self.url, terminal_id, lambda: self.credential, prover=prover)
 
     def card_id(self, number: str) -> str:
         return identifier_id(bytes.fromhex(self.enrolment.identifier_key), Scheme.CARD, number)
@@ -127,6 +141,7 @@ class WireTill:
                 wall=datetime.now(UTC),
                 monoms=1,
                 bootid="boot-1",
+                public_key=self.key.public,
             )
         )
 
@@ -157,6 +172,13 @@ class WireTill:
             raw = await response.read()
             packed = response.headers.get("Content-Encoding") == "gzip"
             return response.status, json.loads(gzip.decompress(raw) if packed else raw)
+
+
+async def enrolled(url: str, code: str, session: aiohttp.ClientSession, ca_file: Path | None = None) -> WireTill:
+    """Turn a code into a terminal that signs with a key of its own."""
+    key = random_key()
+    request = EnrolRequest(code=code, agent_version="0.1.0", public_key=key.public)
+    return WireTill(url, await enrol(url, request, ca_file), session, key)
 
 
 def random_card() -> str:

@@ -4,6 +4,8 @@
 """
 
 import asyncio
+import functools
+import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from sync.contract.protocol import (
     SnapshotManifest,
     UploadAnswer,
 )
+from sync.contract.signing import SigningKey
 from sync.hub import feed as pages
 from sync.hub import feed_log
 from sync.hub.batch import Sender
@@ -34,6 +37,7 @@ from sync.hub.reception import Reception
 from sync.hub.snapshot_files import Snapshot
 from sync.hub.snapshots import SnapshotDelayed, Snapshots, SnapshotUnknown
 from sync.hub.terminals import Terminal
+from sync.hub.uploads import SignatureInvalid
 from sync.hub_errors import HubBusy, HubRefused, HubUnreachable
 from sync.pump.ports import Batch
 from sync.runtime.database import Reader, Writer, open_reader, open_writer
@@ -42,6 +46,12 @@ from tests.chaos.simulation.virtual import Machine, SimClock, as_any
 
 IDENTIFIER_KEY = b"k" * 32
 STORE = "store-1"
+
+
+@functools.cache
+def terminal_key(terminal_id: str) -> SigningKey:
+    """Return the key that a terminal was enrolled with."""
+    return SigningKey(hashlib.sha256(terminal_id.encode()).digest())
 
 
 class NoMetrics:
@@ -84,11 +94,14 @@ class Door:
         answer = await self._reception.hello(terminal, request)
         return answer.model_copy(update={"max_batch_events": self._most.choice((1, 2, 3, 500))})
 
-    async def upload(self, terminal_id: str, batch: Batch, epoch: str) -> UploadAnswer:
+    async def upload(self, terminal_id: str, batch: Batch, epoch: str, proof: str) -> UploadAnswer:
         self._check(epoch)
         body = f"[{','.join(batch.events)}]".encode()
+        sender = Sender(terminal_id, STORE, batch.inc, terminal_key(terminal_id).public)
         try:
-            return await self._intake.upload(Sender(terminal_id, STORE, batch.inc), batch.first, body)
+            return await self._intake.upload(sender, batch.first, body, proof)
+        except SignatureInvalid as error:
+            raise HubRefused(ProblemCode.SIGNATURE_INVALID) from error
         except Gap as gap:
             raise HubRefused(ProblemCode.GAP, {"applied_through": gap.applied_through}) from gap
         except DatabaseError as error:

@@ -12,9 +12,9 @@ from unittest import mock
 
 from agent.store import journal
 from sync.hub import intake
-from sync.hub.batch import Item, Sender
-from sync.hub.books import open_stream
 from sync.hub.intake import Applied
+from sync.hub.streams import open_stream
+from sync.hub.uploads import Upload
 from sync.pump import puller, pusher, snapshot, steps
 from sync.runtime.sqlite_file import Connection
 from tests.chaos.simulation.hub_side import Door
@@ -39,10 +39,11 @@ def no_dedupe() -> Iterator[None]:
     """The hub takes every upload for a new one."""
     apply_upload = intake.apply_upload
 
-    def apply(connection: Connection, sender: Sender, first: int, items: tuple[Item, ...], now: datetime) -> Applied:
-        shift = max(open_stream(connection, sender).through - first + 1, 0)
-        moved = [replace(item, seq=item.seq + shift) for item in items]
-        applied = apply_upload(connection, sender, first + shift, moved, now)
+    def apply(connection: Connection, upload: Upload, now: datetime) -> Applied:
+        stream = open_stream(connection, upload.sender.terminal_id, upload.sender.inc)
+        shift = max(stream.through - upload.first + 1, 0)
+        moved = tuple(replace(item, seq=item.seq + shift) for item in upload.items)
+        applied = apply_upload(connection, replace(upload, first=upload.first + shift, items=moved), now)
         verdicts = tuple(one.model_copy(update={"seq": one.seq - shift}) for one in applied.verdicts)
         return replace(applied, verdicts=verdicts)
 

@@ -18,11 +18,12 @@ from agent.store import Store, open_store
 from agent.store.files import till_file
 from sync.contract.cursors import read_cursor
 from sync.contract.identifiers import Scheme, identifier_id
+from sync.contract.signing import Prover
 from sync.pump.line import Line
 from sync.pump.puller import Puller
 from sync.pump.pusher import Pusher, Terminal
 from sync.runtime.sqlite_file import open_for_reading
-from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE
+from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE, terminal_key
 from tests.chaos.simulation.virtual import Machine, SimClock
 from tests.chaos.simulation.wire import Wire
 
@@ -217,6 +218,7 @@ class TillSide:
             chain = Chain(IDENTIFIER_KEY, CardScheme(), "1")
             counter = Counter(store, Screen(self.clock, demo=False, language="en"), chain, self.clock, HubWord())
             terminal = Terminal("0.1.0", store.cache.cursor, _keep_nothing)
+            self.wire.prover = Prover(store.journal.terminal.inc, terminal_key(self.terminal_id))
 
             def touched(_: frozenset[str] | None) -> None:
                 self._seen(self, "took a page")

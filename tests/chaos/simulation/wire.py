@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
 
+from sync.contract.chain import Stretch, write_proof
 from sync.contract.protocol import (
     CredentialAnswer,
     FeedPage,
@@ -19,6 +20,7 @@ from sync.contract.protocol import (
     SnapshotManifest,
     UploadAnswer,
 )
+from sync.contract.signing import Prover
 from sync.hub_errors import HubBusy, HubError, HubUnreachable
 from sync.pump.ports import Batch
 from tests.chaos.simulation.hub_side import Door, HubSide
@@ -37,6 +39,8 @@ class Wire:
     hub: HubSide
     machine: Machine
     note: Callable[[str], None]
+    prover: Prover | None = None
+    """What the till's process of now signs with."""
     is_calm: bool = False
     down_until_s: float = 0.0
     kept: dict[object, Any] = field(default_factory=dict)
@@ -50,7 +54,10 @@ class Wire:
     async def upload(self, batch: Batch, hub_epoch: str) -> UploadAnswer:
         name = f"upload {batch.inc[:4]}/{batch.first}..{batch.last} epoch={hub_epoch[:4]}"
         question = ("upload", batch.inc, batch.first, batch.last)
-        answer = await self._call(name, question, lambda door: door.upload(self.terminal_id, batch, hub_epoch))
+        stretch = Stretch(self.terminal_id, batch.inc, batch.first, batch.links)
+        assert self.prover is not None
+        proof = write_proof(self.prover.proof(stretch, batch.before, fence=0))
+        answer = await self._call(name, question, lambda door: door.upload(self.terminal_id, batch, hub_epoch, proof))
         return cast("UploadAnswer", answer)
 
     async def feed(self, cursor: str, hub_epoch: str, *, limit: int, wait_s: int) -> FeedPage:
