@@ -5,34 +5,30 @@ itself.
 """
 
 import logging
-from datetime import datetime
 
 from agent import codes
 from agent.advice import person_row
-from agent.buyers import Bought, bought
 from agent.codes import CardNumber, Email, Name, Phone
-from agent.counter_errors import CardIdUnknown, CurrencyRefused, CustomerUnknown, NoProgram, SaleFromTheFuture
+from agent.counter_errors import CurrencyRefused, CustomerUnknown, NoProgram
+from agent.decisions import time_flags, who_it_is
 from agent.quotes import Quote, QuoteRequest, quote
 from agent.recognition import Chain, HubWord, Presented, Recognition
+from agent.redeeming import HubAsked, Redeeming
 from agent.sales import (
     Buyer,
     ReversalRequest,
     ReversalResult,
     SaleRequest,
     SaleResult,
-    Timing,
     fingerprint,
-    judge_time,
     plan_reversal,
     plan_sale,
 )
 from agent.screen import Screen, Shown
 from agent.shift import Act, Acts
 from agent.store import Store
-from agent.store.acts import KeptAct
 from agent.store.customers import Asked
 from agent.store.entries import Decision, ReversalEntry, SaleEntry, Stamp
-from agent.store.holders import Holders
 from agent.views import CustomerView, OtherView, PersonRow, View
 from agent.wedge import Scanner
 from sync.contract.customers import Value
@@ -55,13 +51,23 @@ class Search(Value):
 class Counter:
     """The flows of one till."""
 
-    def __init__(self, store: Store, screen: Screen, chain: Chain, clock: Clock, hub: HubWord) -> None:
+    def __init__(
+        self,
+        store: Store,
+        screen: Screen,
+        chain: Chain,
+        clock: Clock,
+        hub: HubWord,
+        asked: HubAsked | None = None,
+    ) -> None:
         self._store = store
         self._screen = screen
         self._chain = chain
         self._clock = clock
         self._hub = hub
         self._recognition = Recognition(store, chain, clock, hub)
+        self.redeeming = Redeeming(store, screen, self._recognition, clock, hub, asked or HubAsked())
+        """Redemptions, at the same counter."""
 
     async def scan(self, text: str, symbology: str | None = None) -> View:
         """Show who or what a scanned or typed text is, and return what is shown."""
@@ -75,6 +81,7 @@ class Counter:
                 await self._wish_to_know(presented)
             shown = self._recognition.shown(presented, found if found.people else None)
         self._screen.show(shown)
+        self.redeeming.wish_for(shown.view)
         return shown.view
 
     async def sale(self, request: SaleRequest) -> SaleResult:
@@ -109,7 +116,7 @@ class Counter:
         presented = self._recognition.card_of(request)
         if presented is None and request.customer_id is None:
             return quote(program, request.net_minor, None)
-        buyer = _who(self._store.near_holders, presented, request.customer_id).buyer
+        buyer = who_it_is(self._store.near_holders, presented, request.customer_id).buyer
         stays_on_card = buyer.customer_id is None
         on_card = self._store.customers.by_identifier(buyer.subject).card.balance if stays_on_card else None
         return quote(program, request.net_minor, on_card)
@@ -122,7 +129,7 @@ class Counter:
             ReversalIdReused: another reversal has this id.
             DatabaseError: nothing was recorded.
         """
-        flags = self._time_flags(request.occurred_at)
+        flags = time_flags(request.occurred_at, self._clock, self._hub)
         stamp = self._store.journal.stamp()
         entry = ReversalEntry(
             request.reversal_id,
@@ -138,9 +145,9 @@ class Counter:
         return ReversalResult.model_validate_json(recorded.result)
 
     async def acts(self, limit: int) -> Acts:
-        """Return the newest sales of this shift, the newest first, at most `limit`."""
+        """Return the newest acts of this shift, the newest first, at most `limit`."""
         kept = await self._store.acts.newest(limit)
-        return Acts(since=kept.since, rows=tuple(self._with_hint(row) for row in kept.rows), more=kept.more)
+        return Acts(since=kept.since, rows=tuple(self._recognition.with_hint(row) for row in kept.rows), more=kept.more)
 
     async def begin_shift(self) -> Acts:
         """Begin a new shift, durable on return, and return its empty list. What was done before is not undone here.
@@ -190,6 +197,7 @@ class Counter:
             raise CustomerUnknown
         _log.info("customer opened: id=%s", customer_id)
         self._screen.show(shown)
+        self.redeeming.wish_for(shown.view)
         return shown.view
 
     async def _wish_to_know(self, presented: Presented) -> None:
@@ -210,18 +218,12 @@ class Counter:
             raise CurrencyRefused(program.currency)
         return program
 
-    def _time_flags(self, occurred_at: datetime) -> tuple[Flag, ...]:
-        timing = judge_time(occurred_at, self._clock.now(), self._hub.now())
-        if timing is Timing.FROM_THE_FUTURE:
-            raise SaleFromTheFuture
-        return (Flag.TIME_UNTRUSTED,) if timing is Timing.UNTRUSTED else ()
-
     def _decide(self, request: SaleRequest, presented: Presented | None, stamp: Stamp) -> Decision:
         """Decide a sale that is not known yet. Runs on the writer's thread, within the transaction that records it."""
         program = self._program_for(request.currency)
-        time_flags = self._time_flags(request.occurred_at)
-        who = _who(self._store.holders, presented, request.customer_id)
-        buyer = Buyer(who.buyer.subject, who.buyer.customer_id, (*who.buyer.flags, *time_flags))
+        flags = time_flags(request.occurred_at, self._clock, self._hub)
+        who = who_it_is(self._store.holders, presented, request.customer_id)
+        buyer = Buyer(who.buyer.subject, who.buyer.customer_id, (*who.buyer.flags, *flags))
         as_of = self._recognition.as_of(who.basis.as_of)
         return Decision(
             who.basis,
@@ -238,11 +240,7 @@ class Counter:
 
     def _act(self, sale_id: str) -> Act | None:
         kept = self._store.acts.of_sale(sale_id)
-        return self._with_hint(kept) if kept is not None else None
-
-    def _with_hint(self, kept: KeptAct) -> Act:
-        hint = kept.act.hint or self._recognition.hint_of(kept.subject)
-        return kept.act.model_copy(update={"hint": hint})
+        return self._recognition.with_hint(kept) if kept is not None else None
 
     def _exactly(self, scheme: Scheme, value: str) -> Search:
         found = self._recognition.found(self._recognition.presented(scheme, value))
@@ -257,15 +255,3 @@ class Counter:
         return Search(
             people=tuple(person_row(put.customer, put.identifiers, program) for put in hits.people), more=hits.more
         )
-
-
-def _who(holders: Holders, presented: Presented | None, customer_id: str | None) -> Bought:
-    """Return who a sale is for.
-
-    Raises:
-        ChoiceNeeded, CardMismatch, CustomerUnknown, CardIdUnknown: it does not say who it is for.
-    """
-    who = bought(holders, presented.id if presented is not None else None, customer_id)
-    if presented is not None and not presented.was_here and Flag.CARD_UNKNOWN in who.buyer.flags:
-        raise CardIdUnknown
-    return who

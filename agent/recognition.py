@@ -10,13 +10,16 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from agent import codes
-from agent.advice import advise, balance_shown, person_row
+from agent.advice import advise, balance_shown, person_row, with_spendable
 from agent.codes import CardNumber, CardScheme
 from agent.counter_errors import NotACard
 from agent.quotes import QuoteRequest
+from agent.redemptions import RedemptionRequest, room
 from agent.sales import SaleRequest
 from agent.screen import Shown
+from agent.shift import Act
 from agent.store import Store
+from agent.store.acts import KeptAct
 from agent.store.customers import Asked, Found, Person
 from agent.views import ChoiceView, CustomerView, NothingView, UnknownCardView, View
 from sync.contract.identifiers import Identifier, Scheme, hint, identifier_id
@@ -119,8 +122,8 @@ class Recognition:
         others = {other.customer.customer_id for people in found for other in people}
         return others.pop() if len(others) == 1 else customer_id
 
-    def card_of(self, request: SaleRequest | QuoteRequest) -> Presented | None:
-        """Return the card that a sale presents, or None where it presents none.
+    def card_of(self, request: SaleRequest | QuoteRequest | RedemptionRequest) -> Presented | None:
+        """Return the card that a request presents, or None where it presents none.
 
         Raises:
             NotACard: the text is none of our card numbers.
@@ -147,6 +150,10 @@ class Recognition:
     def hint_of(self, identifier: str) -> str | None:
         """Return the hint of a card that nobody was known for when it was shown; None where that is long ago."""
         return self._hints.get(identifier)
+
+    def with_hint(self, kept: KeptAct) -> Act:
+        """Return an act with what tells its card from others, where the files do not know that any more."""
+        return kept.act.model_copy(update={"hint": kept.act.hint or self.hint_of(kept.subject)})
 
     def _was_here(self, identifier: str) -> bool:
         if identifier in self._hints:
@@ -181,9 +188,14 @@ class Recognition:
         now = self._clock.now()
         account = person.account
         program = self._store.cache.program
-        return advise(
+        view = advise(
             person.customer, account.balance, self.as_of(account.as_of), program, now, now.astimezone().date()
         )
+        if program is None:
+            return view
+        subjects = [identifier.id for identifier in person.identifiers]
+        purse = self._store.allowances.purse(person.customer.customer_id, subjects)
+        return with_spendable(view, room(purse, program.redemption, account.balance.shown))
 
 
 _ASKED: Mapping[Asked, Literal["waiting", "known", "unknown"]] = {

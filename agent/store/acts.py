@@ -1,9 +1,10 @@
-"""Acts: the sales of this till as staff see them again, and since when the shift goes.
+"""Acts: the sales and redemptions of this till as staff see them again, and since when the shift goes.
 
 The list goes backwards through the journal and stops when it is full, so it costs what it shows, however much the till
 has sold. A hint comes from the customer's row, or from a number that the hub was not asked about yet.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,17 +36,26 @@ _OF_SALE = f"""{_COLUMNS_OF_EVENT}
 FROM main.sales s JOIN main.journal j ON j.position = s.position LEFT JOIN main.presented p ON p.id = j.subject
 WHERE s.sale_id = ?
 """
+_OF_REDEMPTION = """
+SELECT j.position, j.recorded_at, lower(hex(j.subject)), r.redemption_id, r.result, r.is_reversed,
+  (SELECT a.state FROM main.set_aside a WHERE a.position = j.position AND a.state <> 'final'),
+  (SELECT one.value ->> '$.hint' FROM cache.identifiers i JOIN cache.customers c ON c.number = i.customer,
+    json_each(c.put, '$.identifiers') one
+    WHERE i.id = j.subject AND one.value ->> '$.id' = lower(hex(j.subject)) LIMIT 1)
+FROM main.redemptions r JOIN main.journal j ON j.position = r.position WHERE r.redemption_id = ?
+"""
 # A sale whose event was pruned; too old for any shift.
 _OF_BYGONE_SALE = f"""{_COLUMNS.format(net_minor="j.net_minor", currency="j.currency")}
 FROM main.sales s JOIN main.bygone j ON j.position = s.position LEFT JOIN main.presented p ON p.id = j.subject
 WHERE s.sale_id = ? AND j.net_minor IS NOT NULL
 """
-# A reversal names its sale too, but stands at another position.
-_NEWEST = f"""{_COLUMNS_OF_EVENT}
+# A reversal names its act too, but stands at another position.
+_NEWEST = """
+SELECT j.recorded_at, s.sale_id, r.redemption_id
 FROM main.journal j
-CROSS JOIN main.sales s ON s.sale_id = j.event ->> '$.data.sale_id' AND s.position = j.position
-LEFT JOIN main.presented p ON p.id = j.subject
-WHERE j.position > ? ORDER BY j.position DESC LIMIT ?
+LEFT JOIN main.sales s ON s.sale_id = j.event ->> '$.data.sale_id' AND s.position = j.position
+LEFT JOIN main.redemptions r ON r.redemption_id = j.event ->> '$.data.redemption_id' AND r.position = j.position
+WHERE j.position > ? AND (s.sale_id IS NOT NULL OR r.redemption_id IS NOT NULL) ORDER BY j.position DESC LIMIT ?
 """
 
 
@@ -81,6 +91,11 @@ class ActHistory:
         rows = self._near.glance(_OF_SALE, (sale_id,)) or self._near.glance(_OF_BYGONE_SALE, (sale_id,))
         return _kept(rows[0]) if rows else None
 
+    def of_redemption(self, redemption_id: str) -> KeptAct | None:
+        """Return a redemption of this till as an act; None for one of no till's, or too old for any shift."""
+        rows = self._near.glance(_OF_REDEMPTION, (redemption_id,))
+        return _redeemed(rows[0]) if rows else None
+
     async def newest(self, limit: int) -> KeptActs:
         """Return the newest acts of this shift, at most `limit` and at most 200 of them."""
         now = self._clock.now()
@@ -90,7 +105,7 @@ class ActHistory:
         def read(connection: Connection) -> KeptActs:
             began_at, after = _shift(connection)
             newest = connection.execute(_NEWEST, (after, limit + 1)).fetchall()
-            rows = [_kept(row) for row in newest if row[1] >= earliest_ms]
+            rows = [_read(connection, *ids) for recorded_at, *ids in newest if recorded_at >= earliest_ms]
             return KeptActs(shift_since(began_at, now), tuple(rows[:limit]), more=len(rows) > limit)
 
         return await self._reader.read(read)
@@ -115,6 +130,29 @@ def _shift(connection: Connection) -> tuple[datetime | None, int]:
     """Return when the shift began and behind which position, as far as staff have said."""
     row = connection.execute("SELECT began_at, after_position FROM main.shift").fetchone()
     return (moment(row[0]), row[1]) if row is not None else (None, 0)
+
+
+def _read(connection: Connection, sale_id: str | None, redemption_id: str | None) -> KeptAct:
+    sql, key, kept = (_OF_SALE, sale_id, _kept) if sale_id is not None else (_OF_REDEMPTION, redemption_id, _redeemed)
+    return kept(connection.execute(sql, (key,)).fetchall()[0])
+
+
+def _redeemed(row: Row) -> KeptAct:
+    position, recorded_at, subject, redemption_id, result, is_reversed, held, known_hint = row
+    answered = json.loads(result)
+    act = Act(
+        kind="redemption",
+        position=position,
+        redemption_id=redemption_id,
+        reward_id=answered["reward_id"],
+        customer_id=answered["customer_id"],
+        hint=known_hint,
+        points=answered["points"],
+        state=ActState.GIVEN_BACK if is_reversed else ActState.REDEEMED,
+        held=Held(held) if held is not None else None,
+        recorded_at=moment(recorded_at),
+    )
+    return KeptAct(act, subject)
 
 
 def _kept(row: Row) -> KeptAct:

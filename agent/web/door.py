@@ -17,6 +17,7 @@ from agent.web.display_routes import DisplayRoutes
 from agent.web.guard import Guard, PosKey
 from agent.web.live import Live
 from agent.web.page import page_routes
+from agent.web.redemption_routes import RedemptionRoutes
 from agent.web.sales_routes import SalesRoutes
 from agent.web.session_file import SessionFile
 from agent.web.sessions import PageDoor, Scope
@@ -66,9 +67,11 @@ def local_door(behind: Behind, server: str) -> web.Application:
         behind.counter, clock=behind.clock, metrics=behind.metrics, searches_per_minute=behind.searches_per_minute
     )
     sales = SalesRoutes(behind.counter, behind.metrics)
+    redemptions = RedemptionRoutes(behind.counter.redeeming, behind.metrics)
     till = TillRoutes(behind.counter, behind.screen, behind.outbox)
     display = DisplayRoutes(behind.display)
-    operations = (*sales.table(), *customers.table(), *till.table(), *display.table(), *system.table())
+    rooms = (sales, redemptions, customers, till, display, system)
+    operations = tuple(operation for room in rooms for operation in room.table())
     system.describe(operations, version=VERSION, server=server)
     pages = page_routes()
     access = {(operation.method, operation.path): operation.access for operation in operations}

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from agent import counter_errors
+from agent.redemptions import NotSpendable, RewardUnknown
 from agent.store.entries import ReversalIdReused, SaleIdReused
+from agent.store.spends import GivingBackIdReused, RedemptionIdReused
 from agent.web import access
 from sync.runtime import problems
 from sync.runtime.problems import Kind, Problem
@@ -16,9 +19,12 @@ CHOICE_NEEDED = Kind(409, "choice_needed", "The card leads to several customers;
 CURRENCY_REFUSED = Kind(422, "currency_refused", "The sale is in another currency than the program's.")
 CUSTOMER_UNKNOWN = Kind(404, "customer_unknown", "No customer of this id is known at this till.")
 DISK_FULL = Kind(507, "disk_full", "The disk is full: nothing was recorded; free some space and send it again.")
+NOT_SPENDABLE = Kind(409, "not_spendable", "So many points cannot be used at this till now; see spendable and reason.")
 NOT_A_CARD = Kind(422, "not_a_card", "The card text is none of the chain's card numbers.")
 NO_PROGRAM = Kind(503, "no_program", "The hub has not given this till its rules yet.")
+REDEMPTION_ID_REUSED = Kind(409, "redemption_id_reused", "Another redemption was recorded under this redemption_id.")
 REVERSAL_ID_REUSED = Kind(409, "reversal_id_reused", "Another reversal was recorded under this reversal_id.")
+REWARD_UNKNOWN = Kind(422, "reward_unknown", "The program has no reward of this id.")
 SALE_FROM_THE_FUTURE = Kind(422, "sale_from_the_future", "occurred_at lies more than 24 hours ahead of the hub's time.")
 SALE_ID_REUSED = Kind(409, "sale_id_reused", "Another sale was recorded under this sale_id.")
 STORAGE_FAILED = Kind(503, "storage_failed", "The till's database refused: nothing was recorded; send it again.")
@@ -32,8 +38,11 @@ KINDS = (
     CUSTOMER_UNKNOWN,
     DISK_FULL,
     NOT_A_CARD,
+    NOT_SPENDABLE,
     NO_PROGRAM,
+    REDEMPTION_ID_REUSED,
     REVERSAL_ID_REUSED,
+    REWARD_UNKNOWN,
     SALE_FROM_THE_FUTURE,
     SALE_ID_REUSED,
     STORAGE_FAILED,
@@ -58,6 +67,10 @@ _BY_ERROR: tuple[tuple[type[Exception], Kind], ...] = (
     (counter_errors.SaleFromTheFuture, SALE_FROM_THE_FUTURE),
     (SaleIdReused, SALE_ID_REUSED),
     (ReversalIdReused, REVERSAL_ID_REUSED),
+    (RedemptionIdReused, REDEMPTION_ID_REUSED),
+    (GivingBackIdReused, REVERSAL_ID_REUSED),
+    (NotSpendable, NOT_SPENDABLE),
+    (RewardUnknown, REWARD_UNKNOWN),
     (DatabaseFull, DISK_FULL),
     (DatabaseError, STORAGE_FAILED),
 )
@@ -71,8 +84,18 @@ def as_problems() -> Iterator[None]:
         yield
     except _ERRORS as error:
         kind = next(kind for kinds, kind in _BY_ERROR if isinstance(error, kinds))
-        members = {"meaning": error.kind} if isinstance(error, counter_errors.NotACard) else None
-        raise Problem(kind, _detail(error), members=members) from error
+        raise Problem(kind, _detail(error), members=_members(error)) from error
+
+
+def _members(error: Exception) -> dict[str, Any] | None:
+    if isinstance(error, NotSpendable):
+        return {
+            "asked": error.asked,
+            "spendable": error.spendable,
+            "waiting": error.waiting,
+            "reason": error.reason.value,
+        }
+    return {"meaning": error.kind} if isinstance(error, counter_errors.NotACard) else None
 
 
 def _detail(error: Exception) -> str:

@@ -93,7 +93,7 @@ class SalesRoutes:
                 hdrs.METH_GET,
                 "/api/v1/acts",
                 "listActs",
-                "List the sales of this till in this shift, the newest first; no name is in it.",
+                "List the sales and redemptions of this till in this shift, the newest first; no name is in it.",
                 Access.CREDENTIAL,
                 self.acts,
                 gives=Acts,

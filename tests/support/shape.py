@@ -20,6 +20,7 @@ LAYERS = (
         r"sync\.contract(\..+)?",
         r"agent\.(codes|sales|quotes|redemptions|views|advice|shift|wedge|counter_errors|version)",
         r"sync\.hub\.(accounts|batch|columns|customer_rows|merged_rows|posting|uploads|verdicts)",
+        r"sync\.hub\.(bookings|grants|redemptions)",
         r"agent|sync|sync\.runtime|sync\.hub|sync\.hub\.migrations",  # packages that hold nothing themselves
     ),
     (
@@ -40,13 +41,14 @@ LAYERS = (
         r"sync\.(hub_client|hub_line)",
         r"sync\.hub\.(books|classes|customers|erasures|feed|feed_log|founding|head|merging|presented|programs|streams|terminals)",
         r"sync\.hub\.(held|snapshot_files|snapshots)",
+        r"sync\.hub\.(allowances|recovery|redemption_books|visitors)",
         r"agent\.(keys|store(\..+)?|migrations(\..+)?|display|screen|scanners(\..+)?|till_client)",
     ),
     (
         "4 flows",
         r"sync\.pump\..+",
-        r"sync\.hub\.(exporting|importing|intake|reception)",
-        r"agent\.(buyers|counter|recognition|scan_files)",
+        r"sync\.hub\.(exporting|importing|intake|reception|reserving)",
+        r"agent\.(buyers|counter|decisions|recognition|redeeming|scan_files)",
     ),
     ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.(guard|refusals|routes)"),
     ("6 roots", r"(agent|sync\.hub)\.(root|commands|__main__)", r"agent\.demo(\..+)?"),
@@ -55,6 +57,7 @@ LAYERS = (
 PURE = re.compile(
     r"sync\.contract\..+"
     r"|sync\.hub\.(accounts|batch|columns|customer_rows|merged_rows|posting|uploads|verdicts)"
+    r"|sync\.hub\.(bookings|grants|redemptions)"
     r"|agent\.(codes|sales|quotes|redemptions|views|advice|shift|wedge)"
 )
 NOT_PURE = {"asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "time", "aiohttp"}

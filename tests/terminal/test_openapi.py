@@ -8,7 +8,7 @@ import aiohttp
 import jsonschema
 from openapi_spec_validator import validate
 
-from tests.support import shop
+from tests.support import allowances, shop
 from tests.support.tills import Pos, till_and_pos
 
 _SALE = {
@@ -19,12 +19,20 @@ _SALE = {
     "currency": "CAD",
     "occurred_at": "2026-03-09T09:00:00Z",
 }
+_REDEMPTION = {
+    "redemption_id": "d-1",
+    "card": shop.card(),
+    "reward_id": "cookie",
+    "occurred_at": "2026-03-09T09:00:00Z",
+}
 _REVERSAL = {"reversal_id": "r-1", "occurred_at": "2026-03-09T09:00:00Z"}
 # operation -> path, body, status
 _CALLS: dict[str, tuple[str, Any, int]] = {
     "scan": ("/api/v1/scans", {"text": shop.card()}, 200),
     "creditSale": ("/api/v1/sales", _SALE, 200),
     "reverseSale": ("/api/v1/sales/s-1/reversals", _REVERSAL, 200),
+    "redeemPoints": ("/api/v1/redemptions", _REDEMPTION, 200),
+    "reverseRedemption": ("/api/v1/redemptions/d-1/reversals", _REVERSAL, 200),
     "searchCustomers": ("/api/v1/customers/search", {"text": "tremblay"}, 200),
     "getCustomer": ("/api/v1/customers/c-1", None, 200),
     "getScreen": ("/api/v1/screen", None, 200),
@@ -44,6 +52,7 @@ _CALLS: dict[str, tuple[str, Any, int]] = {
 _REFUSALS: dict[str, tuple[str, Any, int]] = {
     "scan": ("/api/v1/scans", {"texts": ""}, 422),
     "creditSale": ("/api/v1/sales", _SALE | {"net_minor": 1}, 422),
+    "redeemPoints": ("/api/v1/redemptions", _REDEMPTION | {"redemption_id": "d-2", "reward_id": "coffee"}, 409),
     "getCustomer": ("/api/v1/customers/nobody", None, 404),
     "listOutbox": ("/api/v1/outbox?after=-1", None, 422),
     "openSession": ("/api/v1/sessions", {"code": "used"}, 401),
@@ -84,6 +93,7 @@ async def test_the_description_is_valid_openapi_3_1(tmp_path: Path) -> None:
 async def test_every_operation_answers_as_described(tmp_path: Path) -> None:
     async with till_and_pos(tmp_path) as (till, pos):
         await till.store.cache.apply(shop.page(shop.put(shop.whole_customer())))
+        await allowances.hear(till.store, allowances.word(allowances.allowance(60)))
         document = await _described(pos)
         operations = _operations(document)
         for name, (path, body, status) in [*_CALLS.items(), *_REFUSALS.items()]:
@@ -104,6 +114,7 @@ async def test_every_operation_but_health_refuses_a_caller_without_a_credential(
         document = await _described(pos)
         for path, methods in document["paths"].items():
             url = pos.url + path.replace("{sale_id}", "s-1").replace("{customer_id}", "c-1")
+            url = url.replace("{redemption_id}", "d-1")
             for method in methods:
                 async with stranger.request(method, url, json=None if method == "get" else {}) as answer:
                     assert answer.status == (200 if path == "/healthz" else 401), path
