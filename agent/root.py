@@ -21,7 +21,7 @@ from agent.imaging.decoder import Decoder
 from agent.recognition import Chain, HubWord
 from agent.scan_files import one_code
 from agent.scanners.folder import FolderScanner
-from agent.screen import HubShown, Screen, ShopShown
+from agent.screen import HubShown, Screen, ShopShown, fault_shown
 from agent.store import Store, open_store
 from agent.version import VERSION
 from agent.web.door import Behind, local_door
@@ -342,7 +342,7 @@ class _Standing:
         return HubShown(
             is_reachable=state.is_reachable,
             since=state.since if fault is None else self._since,
-            fault=fault or state.upload_fault or state.download_fault,
+            fault=fault or fault_shown(state.upload_fault, state.download_fault),
             is_loading_snapshot=state.is_loading_snapshot,
         )
 

@@ -19,6 +19,8 @@ from agent.store.outbox import OutboxFigures
 from agent.views import NothingView, View
 from agent.wedge import Scanner
 from sync.contract.customers import Currency, Language, Value
+from sync.contract.protocol import ProblemCode
+from sync.hub_errors import NOT_UNDERSTOOD
 from sync.runtime.clock import Clock
 
 # Long enough for a sale, short enough that the next person in the queue reads nobody's name.
@@ -29,6 +31,11 @@ LOCK_AFTER_S = 5 * 60.0
 LOOK_EVERY_S = 0.05
 
 
+# The word for every fault that only a newer version of this program ends, and those faults.
+UPDATE_NEEDED = "update_needed"
+ASKS_FOR_UPDATE = frozenset({ProblemCode.PROTOCOL_UNKNOWN, ProblemCode.UPGRADE_REQUIRED, NOT_UNDERSTOOD})
+
+
 class HubShown(Value):
     """How things stand with the hub, for people."""
 
@@ -36,6 +43,12 @@ class HubShown(Value):
     since: AwareDatetime
     fault: str | None
     is_loading_snapshot: bool
+
+
+def fault_shown(upload: str | None, download: str | None) -> str | None:
+    """Return what people are told of the faults of the line's two directions."""
+    fault = upload or download
+    return UPDATE_NEEDED if fault in ASKS_FOR_UPDATE else fault
 
 
 class ShopShown(Value):

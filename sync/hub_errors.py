@@ -6,6 +6,9 @@ Every one of them leaves the journal as it is: no event is ever deleted, or take
 from collections.abc import Mapping
 from types import MappingProxyType
 
+# The hub says something that only a newer version of this program understands.
+NOT_UNDERSTOOD = "not_understood"
+
 
 class HubSetupError(ValueError):
     """The hub's address or its certificate authority cannot be used; the message says why."""

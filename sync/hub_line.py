@@ -18,7 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yarl import URL
 
 from sync.contract.protocol import ProblemCode
-from sync.hub_errors import HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge, TerminalRevoked
+from sync.hub_errors import (
+    NOT_UNDERSTOOD,
+    HubBusy,
+    HubError,
+    HubRefused,
+    HubUnreachable,
+    MessageTooLarge,
+    TerminalRevoked,
+)
 
 JSON = ("application/json",)
 # A page of 500 customers at their usual 1-2 kB is 1 MB. A larger page is refused, and the puller asks for less.
@@ -27,6 +35,8 @@ PROBLEM_BYTES_MAX = 64 * 1024
 # A wrong header must not silence a till for longer than this.
 RETRY_AFTER_S_MAX = 900.0
 
+# What pydantic calls a fault, and its word here. An operation that a page's reader has no model for is a newer hub's.
+_FAULTS = {"json_invalid": "not_json", "union_tag_invalid": NOT_UNDERSTOOD}
 _READ_BYTES = 64 * 1024
 _PROBLEM = ("application/problem+json",)
 _REVOKED = {ProblemCode.CREDENTIAL_UNKNOWN.value, ProblemCode.TERMINAL_REVOKED.value}
@@ -129,7 +139,8 @@ def read_model(raw: bytes, model: type[M]) -> M:
         return model.model_validate_json(raw, strict=True)
     except ValidationError as error:
         kinds = {detail["type"] for detail in error.errors(include_url=False, include_context=False)}
-        raise HubUnreachable("not_json" if "json_invalid" in kinds else "wrong_shape") from None
+        fault = next((fault for kind, fault in _FAULTS.items() if kind in kinds), "wrong_shape")
+        raise HubUnreachable(fault) from None
 
 
 def gunzip(raw: bytes, limit: int) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from sync.contract.customers import Code, Currency
 
@@ -56,6 +56,17 @@ class Flag(StrEnum):
     POINTS_CAPPED = "points_capped"
 
 
+def _known_flags(value: object) -> object:
+    """Leave out flags that only a newer version has: they explain an event, they never change what it does."""
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(flag for flag in value if not isinstance(flag, str) or flag in _FLAGS)
+
+
+_FLAGS = frozenset(Flag)
+Flags = Annotated[tuple[Flag, ...], BeforeValidator(_known_flags)]
+
+
 class EarnedLine(Strict):
     """One line of the sale with the points it earned; a refund of the line takes back exactly these."""
 
@@ -76,7 +87,7 @@ class PointsEarned(Strict):
     lines: tuple[EarnedLine, ...] = Field(min_length=1, max_length=LINES_MAX)
     points: Points
     staff_ref: Code | None = None
-    flags: tuple[Flag, ...] = ()
+    flags: Flags = ()
 
 
 class PointsReversed(Strict):
@@ -85,7 +96,7 @@ class PointsReversed(Strict):
     reversal_id: Code
     sale_id: Code
     staff_ref: Code | None = None
-    flags: tuple[Flag, ...] = ()
+    flags: Flags = ()
 
 
 class Share(Strict):
@@ -109,7 +120,7 @@ class PointsRedeemed(Strict):
     shares: tuple[Share, ...] = Field(default=(), max_length=SHARES_MAX)
     goodwill: Points = 0
     staff_ref: Code | None = None
-    flags: tuple[Flag, ...] = ()
+    flags: Flags = ()
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -126,7 +137,7 @@ class RedemptionReversed(Strict):
     reversal_id: Code
     redemption_id: Code
     staff_ref: Code | None = None
-    flags: tuple[Flag, ...] = ()
+    flags: Flags = ()
 
 
 class AllowanceReturned(Strict):
@@ -185,7 +196,9 @@ def event_source(store_id: str, terminal_id: str) -> str:
 
 
 def read_fact(event: Event) -> Fact:
-    """Return what the event says happened.
+    """Return what the event says happened, as far as this version knows its fields.
+
+    A newer terminal may have added fields that explain an event; one that changes what it does comes under a new type.
 
     Raises:
         UnknownEventType: the type is not known here; keep the event, it will be understood later.
@@ -194,7 +207,7 @@ def read_fact(event: Event) -> Fact:
     model = _FACTS.get(event.type)
     if model is None:
         raise UnknownEventType(event.type)
-    return model.model_validate(event.data)
+    return model.model_validate(event.data, extra="ignore")
 
 
 def canonical_json(value: Mapping[str, Any]) -> str:

@@ -15,7 +15,6 @@ from sync.contract.events import Covered, IdentifierId, Incarnation, Strict
 from sync.contract.identifiers import Identifier
 from sync.contract.program import Program
 
-PROTOCOL = "storesync/1"
 EPOCH_HEADER = "Hub-Epoch"
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
 SNAPSHOT_CONTENT_TYPE = "application/x-ndjson"
@@ -71,6 +70,8 @@ class ProblemCode(StrEnum):
     TERMINAL_REVOKED = "terminal_revoked"
     PROTOCOL_UNKNOWN = "protocol_unknown"
     SIGNATURE_INVALID = "signature_invalid"
+    # To a terminal whose program is too old: no more downloads. Its uploads are taken for ever.
+    UPGRADE_REQUIRED = "upgrade_required"
 
 
 # The sha256 of something, and the public half of an Ed25519 key (RFC 8032), in hex.
@@ -190,6 +191,8 @@ class HelloAnswer(Value):
     reconnect_spread_s: int = Field(ge=0, le=3600)
     server_time: AwareDatetime
     rotate_credential: bool = False
+    # The oldest program that is still given downloads, where there is one.
+    min_agent: str | None = Field(default=None, max_length=40)
     # Missing from a hub that grants none.
     allowances: AllowancesWord | None = None
 

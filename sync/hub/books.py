@@ -14,7 +14,6 @@ from sync.contract.protocol import Reason, Verdict
 from sync.hub.batch import Item, read_item
 from sync.hub.feed_log import append, last_pos
 from sync.hub.posting import Kept, Known, Origin, Parked, Posting
-from sync.hub.redemption_books import Touched, load_redemptions, write_redemptions
 from sync.hub.verdicts import Sale
 from sync.runtime.sqlite_file import Connection, Row
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
+from sync.contract.versions import VERSION_PATTERN
 from sync.runtime.settings import Section
 
 DEFAULT_PROGRAM = Path(__file__).with_name("default_program.json")
@@ -32,6 +33,10 @@ class HubSection(Section):
     tls_key: Path | None = Field(default=None, description="PEM file of the certificate's private key.")
     country_code: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}$")] = Field(
         default="1", description="Put before phone numbers of ten digits that are imported without one."
+    )
+    min_agent: Annotated[str, StringConstraints(pattern=rf"^({VERSION_PATTERN})?$")] = Field(
+        default="",
+        description="Tills of an older version get nothing new until they are updated; what they send is taken.",
     )
     feed_rows_kept: int = Field(
         default=20_000_000,

@@ -80,6 +80,17 @@ def check_epoch(request: web.Request) -> None:
         raise Problem(HELLO_REQUIRED)
 
 
+def check_download(request: web.Request) -> None:
+    """Refuse a download to a terminal that talks to another history of this hub, or that is too old.
+
+    Raises:
+        Problem: hello_required.
+        AgentTooOld: it has to be updated first.
+    """
+    check_epoch(request)
+    services_of(request).reception.check_version(request[TERMINAL])
+
+
 def check_admin(request: web.Request) -> None:
     """Refuse whoever does not hold the admin key.
 

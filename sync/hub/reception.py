@@ -5,7 +5,6 @@ import logging
 from sync.contract.protocol import (
     BATCH_BYTES_MAX,
     BATCH_EVENTS_MAX,
-    PROTOCOL,
     AppliedThrough,
     CredentialAnswer,
     EnrolAnswer,
@@ -14,6 +13,7 @@ from sync.contract.protocol import (
     HelloRequest,
     OutcomePut,
 )
+from sync.contract.versions import common_protocol, is_older
 from sync.hub.founding import Founding
 from sync.hub.held import final_outcomes
 from sync.hub.programs import newest_program
@@ -52,14 +52,25 @@ class ProtocolUnknown(Exception):
     """The terminal speaks no protocol that the hub speaks."""
 
 
+class AgentTooOld(Exception):
+    """The terminal's program is older than this hub gives downloads to."""
+
+    def __init__(self, min_agent: str) -> None:
+        super().__init__(f"this hub's downloads are for version {min_agent} or newer")
+        self.min_agent = min_agent
+
+
 class Reception:
     """Enrols terminals, knows them again, and greets them."""
 
-    def __init__(self, writer: Writer, reader: Reader, founding: Founding, clock: Clock) -> None:
+    def __init__(
+        self, writer: Writer, reader: Reader, founding: Founding, clock: Clock, *, min_agent: str = ""
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._founding = founding
         self._clock = clock
+        self._min_agent = min_agent
 
     async def enrol(self, request: EnrolRequest) -> EnrolAnswer:
         """Turn a one-time code into a terminal.
@@ -115,7 +126,8 @@ class Reception:
         Raises:
             ProtocolUnknown: there is no common protocol.
         """
-        if PROTOCOL not in request.protocols:
+        protocol = common_protocol(request.protocols)
+        if protocol is None:
             raise ProtocolUnknown
         now = self._clock.now()
         incs = [incarnation.inc for incarnation in request.incarnations]
@@ -129,7 +141,7 @@ class Reception:
 
         through, terminals, outcomes = await self._writer.write(work)
         return HelloAnswer(
-            protocol=PROTOCOL,
+            protocol=protocol,
             hub_epoch=self._founding.epoch,
             applied=through,
             outcomes=outcomes,
@@ -138,7 +150,17 @@ class Reception:
             reconnect_spread_s=min(terminals // HELLOS_PER_S, SPREAD_S_MAX),
             server_time=self._clock.now(),
             rotate_credential=terminal.rotate and not terminal.uses_next,
+            min_agent=self._min_agent or None,
         )
+
+    def check_version(self, terminal: Terminal) -> None:
+        """Refuse downloads to a terminal whose last hello was said by too old a program.
+
+        Raises:
+            AgentTooOld: its downloads stop until it is updated.
+        """
+        if is_older(terminal.agent_version, self._min_agent):
+            raise AgentTooOld(self._min_agent)
 
     async def rotate(self, terminal: Terminal) -> CredentialAnswer:
         """Hand out a new credential; the current one serves until the new one is used."""

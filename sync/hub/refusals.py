@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from sync.contract.protocol import PROTOCOL, ProblemCode
+from sync.contract.protocol import ProblemCode
+from sync.contract.versions import PROTOCOLS
 from sync.hub.batch import NoBatch, TooMany, WrongPlace
 from sync.hub.feed import Resync
 from sync.hub.intake import Gap
-from sync.hub.reception import CodeRefused, ProtocolUnknown
+from sync.hub.reception import AgentTooOld, CodeRefused, ProtocolUnknown
 from sync.hub.snapshots import SnapshotDelayed, SnapshotUnknown
 from sync.hub.terminals import OtherTerminal
 from sync.hub.uploads import SignatureInvalid
@@ -25,6 +26,7 @@ RESYNC = Kind(409, ProblemCode.RESYNC, "The feed does not go on from this cursor
 CREDENTIAL_UNKNOWN = Kind(401, ProblemCode.CREDENTIAL_UNKNOWN, "No terminal has this credential; enrol the terminal.")
 TERMINAL_REVOKED = Kind(403, ProblemCode.TERMINAL_REVOKED, "The terminal was revoked; keep its events and ask the hub.")
 PROTOCOL_UNKNOWN = Kind(426, ProblemCode.PROTOCOL_UNKNOWN, "The hub speaks none of these protocols; upgrade.")
+UPGRADE_REQUIRED = Kind(426, ProblemCode.UPGRADE_REQUIRED, "The terminal is too old for downloads; update it.")
 CODE_REFUSED = Kind(422, "code_refused", "The one-time code is wrong, used, too old or was tried too often.")
 OTHER_TERMINAL = Kind(409, "other_terminal", "This machine was another terminal before, or one of another store.")
 WRONG_STREAM = Kind(409, "wrong_stream", "An event or the address names another terminal, incarnation or seq.")
@@ -40,6 +42,7 @@ KINDS = (
     CREDENTIAL_UNKNOWN,
     TERMINAL_REVOKED,
     PROTOCOL_UNKNOWN,
+    UPGRADE_REQUIRED,
     CODE_REFUSED,
     OTHER_TERMINAL,
     WRONG_STREAM,
@@ -55,6 +58,13 @@ _PLAIN: Mapping[type[Exception], Kind] = {
     Resync: RESYNC,
     SnapshotUnknown: SNAPSHOT_UNKNOWN,
 }
+# Those whose message says what is wrong with the request.
+_IN_ITS_WORDS: Mapping[type[Exception], Kind] = {
+    NoBatch: BODY_NOT_JSON,
+    TooMany: BODY_TOO_LARGE,
+    WrongPlace: WRONG_STREAM,
+    SignatureInvalid: SIGNATURE_INVALID,
+}
 _BUSY_S = "2"
 _FULL_S = "30"
 
@@ -66,19 +76,23 @@ async def refusal_middleware(request: web.Request, handler: Handler) -> web.Stre
         return await handler(request)
     except Gap as gap:
         raise Problem(GAP, str(gap), members={"applied_through": gap.applied_through}) from None
-    except NoBatch as error:
-        raise Problem(BODY_NOT_JSON, str(error)) from None
-    except TooMany as error:
-        raise Problem(BODY_TOO_LARGE, str(error)) from None
-    except WrongPlace as error:
-        raise Problem(WRONG_STREAM, str(error)) from None
-    except SignatureInvalid as error:
-        raise Problem(SIGNATURE_INVALID, str(error)) from None
     except DatabaseFull:
         raise Problem(BUSY, "The hub's disk is full.", headers={hdrs.RETRY_AFTER: _FULL_S}) from None
     except (DatabaseBusy, SnapshotDelayed):
         raise Problem(BUSY, headers={hdrs.RETRY_AFTER: _BUSY_S}) from None
     except ProtocolUnknown:
-        raise Problem(PROTOCOL_UNKNOWN, headers={hdrs.UPGRADE: PROTOCOL}) from None
+        speaks = ", ".join(PROTOCOLS)
+        raise Problem(
+            PROTOCOL_UNKNOWN,
+            f"The hub speaks {speaks}.",
+            members={"protocols": list(PROTOCOLS)},
+            headers={hdrs.UPGRADE: speaks},
+        ) from None
+    except AgentTooOld as error:
+        raise Problem(
+            UPGRADE_REQUIRED, str(error), members={"min_agent": error.min_agent}, headers={hdrs.UPGRADE: PROTOCOLS[0]}
+        ) from None
+    except tuple(_IN_ITS_WORDS) as error:
+        raise Problem(_IN_ITS_WORDS[type(error)], str(error)) from None
     except tuple(_PLAIN) as error:
         raise Problem(_PLAIN[type(error)]) from None

@@ -91,7 +91,7 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
             reader=reader,
             head=head,
             intake=Intake(writer, head, founding.epoch, clock, metrics),
-            reception=Reception(writer, reader, founding, clock),
+            reception=Reception(writer, reader, founding, clock, min_agent=config.hub.min_agent),
             snapshots=Snapshots(state / "snapshots", snapshot_reader, founding.epoch, clock),
             metrics=metrics,
             board=Board(metrics),

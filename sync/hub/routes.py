@@ -34,7 +34,16 @@ from sync.hub.batch import Sender
 from sync.hub.erasures import is_news, note_passed
 from sync.hub.feed import Page, Resync, covered, page_text, read_page
 from sync.hub.feed_log import last_pos
-from sync.hub.guard import SERVICES, TERMINAL, Services, check_admin, check_epoch, guard_middleware, services_of
+from sync.hub.guard import (
+    SERVICES,
+    TERMINAL,
+    Services,
+    check_admin,
+    check_download,
+    check_epoch,
+    guard_middleware,
+    services_of,
+)
 from sync.hub.presented import keep
 from sync.hub.refusals import BUSY, IDENTIFIER_MISMATCH, WRONG_STREAM, refusal_middleware
 from sync.hub.snapshot_files import Snapshot
@@ -104,7 +113,7 @@ async def put_stream(request: web.Request) -> web.StreamResponse:
 
 async def get_feed(request: web.Request) -> web.StreamResponse:
     """Return what changed after the cursor, waiting for a first change where nothing did."""
-    check_epoch(request)
+    check_download(request)
     query = read_query(request, _FeedQuery)
     services = services_of(request)
     cursor = read_cursor(query.cursor)
@@ -120,19 +129,19 @@ async def get_feed(request: web.Request) -> web.StreamResponse:
 
 async def get_current_snapshot(request: web.Request) -> web.StreamResponse:
     """Return the manifest of a fresh snapshot; one is begun where there is none."""
-    check_epoch(request)
+    check_download(request)
     return await _manifest(request, await services_of(request).snapshots.current())
 
 
 async def get_snapshot(request: web.Request) -> web.StreamResponse:
     """Return the manifest of a snapshot that was begun before."""
-    check_epoch(request)
+    check_download(request)
     return await _manifest(request, services_of(request).snapshots.named(request.match_info["snapshot"]))
 
 
 async def get_chunk(request: web.Request) -> web.StreamResponse:
     """Return one chunk as it lies: gzipped bytes, and not as a transport's encoding."""
-    check_epoch(request)
+    check_download(request)
     place = request.match_info
     data = await services_of(request).snapshots.chunk(place["snapshot"], int(place["number"]))
     return web.Response(body=data, content_type=SNAPSHOT_CONTENT_TYPE)

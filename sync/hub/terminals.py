@@ -32,6 +32,7 @@ class Terminal:
     uses_next: bool
     rotate: bool
     public_key: str | None = None
+    agent_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +160,12 @@ def find(connection: Connection, credential: str) -> Terminal | None:
     """Return the terminal that a credential is of."""
     credential_hash = _hash(credential)
     row = connection.execute(
-        "SELECT terminal_id, store_id, revoked_ms IS NOT NULL, next_credential_hash = ?1, rotate, public_key "
-        "FROM terminals "
+        "SELECT terminal_id, store_id, revoked_ms IS NOT NULL, next_credential_hash = ?1, rotate, public_key, "
+        "agent_version FROM terminals "
         "WHERE credential_hash = ?1 OR next_credential_hash = ?1",
         (credential_hash,),
     ).fetchone()
-    return Terminal(row[0], row[1], bool(row[2]), bool(row[3]), bool(row[4]), row[5]) if row else None
+    return Terminal(row[0], row[1], bool(row[2]), bool(row[3]), bool(row[4]), row[5], row[6]) if row else None
 
 
 def take_up_next(connection: Connection, credential: str) -> None:

@@ -16,12 +16,12 @@ from sync.contract.protocol import (
     BATCH_BYTES_MAX,
     HELD_PER_HELLO_MAX,
     INCARNATIONS_PER_HELLO_MAX,
-    PROTOCOL,
     HelloAnswer,
     HelloRequest,
     IncarnationLength,
     ProblemCode,
 )
+from sync.contract.versions import PROTOCOLS
 from sync.hub_errors import HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from sync.pump.line import Direction, HubTime, Line, first_of
 from sync.pump.pace import EVENTS_START, BatchSize, Ladder, Pace
@@ -117,7 +117,7 @@ class Pusher:
         asked_s = self._clock.monotonic()
         answer = await self._hub.hello(request)
         answered_s = self._clock.monotonic()
-        if answer.protocol != PROTOCOL:
+        if answer.protocol not in PROTOCOLS:
             raise HubRefused(ProblemCode.PROTOCOL_UNKNOWN)
         await self._journal.rewind(applied_of(asked, answer))
         if outcomes := outcomes_of(request.held, answer):
@@ -137,7 +137,7 @@ class Pusher:
         waiting = await self._journal.waiting()
         now = self._clock.now()
         return HelloRequest(
-            protocols=(PROTOCOL,),
+            protocols=PROTOCOLS,
             agent_version=self._terminal.agent_version,
             event_types=EVENT_TYPES,
             cursor=await self._terminal.cursor(),

@@ -2,7 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sync.contract.protocol import PROTOCOL, IncarnationLength
+from sync.contract.protocol import IncarnationLength
+from sync.contract.versions import PROTOCOLS
 from sync.hub_errors import HubRefused, TerminalRevoked
 from tests.support.wire_till import WireTill, random_card, random_inc
 
@@ -10,7 +11,7 @@ from tests.support.wire_till import WireTill, random_card, random_inc
 async def test_hello_says_who_the_hub_is_and_what_it_takes(till: WireTill) -> None:
     answer = await till.hello()
 
-    assert answer.protocol == PROTOCOL
+    assert answer.protocol == PROTOCOLS[0]
     assert answer.hub_epoch == till.epoch
     assert answer.max_batch_events >= 50
     assert abs(answer.server_time - datetime.now(UTC)) < timedelta(minutes=5)
@@ -36,7 +37,7 @@ async def test_hello_again_changes_nothing(till: WireTill) -> None:
 
 
 async def test_a_newer_protocol_beside_ours_is_no_hindrance(till: WireTill) -> None:
-    assert (await till.hello(protocols=("storesync/9", PROTOCOL))).protocol == PROTOCOL
+    assert (await till.hello(protocols=("storesync/9", *PROTOCOLS))).protocol == PROTOCOLS[0]
 
 
 async def test_a_hub_that_speaks_none_of_the_protocols_says_so(till: WireTill) -> None:

@@ -155,9 +155,13 @@ def test_a_quantity_is_a_plain_positive_decimal(quantity: str) -> None:
         read_fact(_event(_EARNED | {"lines": [line]}))
 
 
-def test_no_field_for_a_person_can_enter_an_event() -> None:
+def test_no_field_for_a_person_can_be_written_into_an_event() -> None:
     with pytest.raises(ValidationError):
-        read_fact(_event(_EARNED | {"customer_name": "Zoé"}))
+        PointsEarned.model_validate(_EARNED | {"customer_name": "Zoé"})
+
+
+def test_what_a_newer_terminal_adds_to_an_event_is_no_part_of_the_fact() -> None:
+    assert read_fact(_event(_EARNED | {"weather": "rain", "flags": ["told_by_voice"]})) == read_fact(_event(_EARNED))
 
 
 def test_canonical_json_is_one_way_to_write_an_object() -> None:

@@ -10,10 +10,12 @@ from agent import texts
 from agent.codes import BankCard, Contact, Coupon, OtherText, Product, Unreadable, WebAddress, Wifi
 from agent.codes import Reason as Unread
 from agent.root import STORAGE_FULL
+from agent.screen import fault_shown
 from agent.store.outbox import EntryState
 from agent.views import UnknownCardView
 from sync.contract.customers import CautionKind, Language
 from sync.contract.protocol import ProblemCode, Reason
+from sync.hub_errors import NOT_UNDERSTOOD
 from sync.pump.line import NO_HELLO_YET
 from sync.pump.steps import WITHHELD_REASON
 from sync.pump.watchdog import NOT_MOVING
@@ -124,7 +126,8 @@ def test_every_code_that_the_page_meets_has_words() -> None:
         *(f"unreadable.{reason}" for reason in values_of(Unread)),
         *(f"caution.{kind}" for kind in values_of(CautionKind)),
         *(f"outbox.state.{state}" for state in values_of(EntryState)),
-        *(f"hub.fault.{code}" for code in (NO_HELLO_YET, NOT_MOVING, STORAGE_FULL, *values_of(ProblemCode))),
+        *(f"hub.fault.{code}" for code in (NO_HELLO_YET, NOT_MOVING, STORAGE_FULL)),
+        *(f"hub.fault.{fault_shown(None, code)}" for code in (NOT_UNDERSTOOD, *values_of(ProblemCode))),
         *(f"customer.language.{language}" for language in texts.LANGUAGES),
         *(f"card.asked.{asked}" for asked in UnknownCardView.model_json_schema()["properties"]["asked"]["enum"]),
     }

@@ -18,7 +18,6 @@ from sync.contract.program import SaleLine, earn
 from sync.contract.protocol import (
     BATCH_CONTENT_TYPE,
     EPOCH_HEADER,
-    PROTOCOL,
     EnrolAnswer,
     EnrolRequest,
     FeedPage,
@@ -29,6 +28,7 @@ from sync.contract.protocol import (
     UploadAnswer,
 )
 from sync.contract.signing import SEED_BYTES, Prover, SigningKey
+from sync.contract.versions import PROTOCOLS
 from sync.hub_client import HubClient, enrol
 from sync.pump.ports import Batch
 
@@ -129,7 +129,7 @@ class WireTill:
     def stream(self) -> Stream:
         return Stream(self)
 
-    async def hello(self, *told: IncarnationLength, protocols: Sequence[str] = (PROTOCOL,)) -> HelloAnswer:
+    async def hello(self, *told: IncarnationLength, protocols: Sequence[str] = PROTOCOLS) -> HelloAnswer:
         return await self.client.hello(
             HelloRequest(
                 protocols=tuple(protocols),

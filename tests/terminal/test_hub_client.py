@@ -15,6 +15,7 @@ from sync.contract.protocol import (
 )
 from sync.hub_client import HubClient, enrol, open_session
 from sync.hub_errors import (
+    NOT_UNDERSTOOD,
     HubBusy,
     HubError,
     HubRefused,
@@ -248,13 +249,12 @@ async def test_a_broken_packing_is_no_answer(door: ScriptedHub, client: HubClien
 @pytest.mark.parametrize(
     "change",
     [
-        b'{"op": "teleport", "customer_id": "c1"}',
         b'{"op": "balance", "customer_id": "c1", "points": "12"}',
         b'{"op": "balance", "customer_id": "c1", "points": 1.5}',
         b'{"op": "balance", "points": 1}',
     ],
 )
-async def test_a_page_with_one_change_that_is_not_understood_is_not_believed(
+async def test_a_page_with_one_change_of_a_wrong_shape_is_not_believed(
     door: ScriptedHub, client: HubClient, change: bytes
 ) -> None:
     page = b'{"hub_epoch":"e","changes":[%b],"covered":{},"cursor":"c","more":false,"as_of":"2026-03-09T09:00:00Z"}'
@@ -263,6 +263,15 @@ async def test_a_page_with_one_change_that_is_not_understood_is_not_believed(
         await client.feed("c", "e", limit=1, wait_s=0)
 
     assert "c1" not in str(raised.value) + repr(raised.value.__cause__)
+
+
+async def test_an_operation_of_a_newer_hub_is_told_apart_from_a_broken_page(
+    door: ScriptedHub, client: HubClient
+) -> None:
+    page = b'{"hub_epoch":"e","changes":[%b],"covered":{},"cursor":"c","more":false,"as_of":"2026-03-09T09:00:00Z"}'
+    door.sends(200, page % b'{"op": "teleport", "customer_id": "c1"}', "application/json")
+    with pytest.raises(HubUnreachable, match=NOT_UNDERSTOOD):
+        await client.feed("c", "e", limit=1, wait_s=0)
 
 
 async def test_unknown_fields_of_a_newer_hub_are_passed_over(door: ScriptedHub, client: HubClient) -> None:

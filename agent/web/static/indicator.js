@@ -7,7 +7,7 @@ import { icon } from "./icons.js";
 import { age, say, sayCount } from "./words.js";
 
 // Only a person can mend these; waiting does not.
-const FOR_A_PERSON = ["certificate", "credential_unknown", "not_moving", "protocol_unknown", "storage_full", "terminal_revoked"];
+const FOR_A_PERSON = ["certificate", "credential_unknown", "not_moving", "storage_full", "terminal_revoked", "update_needed"];
 const SET_ASIDE = ["rejected", "parked", "withheld"];
 
 // Returns how many events a person should look at.
