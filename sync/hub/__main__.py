@@ -21,7 +21,19 @@ from tqdm import tqdm
 
 from sync.contract.customers import Code
 from sync.hub.columns import COLUMNS
-from sync.hub.commands import NotDone, erase_customer, merge_customers, show_customer, show_erasures, unmerge_customer
+from sync.hub.commands import (
+    NotDone,
+    end_recovery,
+    erase_customer,
+    merge_customers,
+    release_allowances,
+    show_allowances,
+    show_customer,
+    show_erasures,
+    show_recovery,
+    show_risks,
+    unmerge_customer,
+)
 from sync.hub.config import DEFAULT_PROGRAM, HubConfig
 from sync.hub.exporting import Format, export_customers, export_events
 from sync.hub.founding import database_file
@@ -172,6 +184,16 @@ async def _erase(options: argparse.Namespace, config: HubConfig) -> int:
     return DONE
 
 
+async def _release(options: argparse.Namespace, config: HubConfig) -> int:
+    print(await release_allowances(config, options.terminal, is_sure=options.yes))
+    return DONE
+
+
+async def _end_recovery(options: argparse.Namespace, config: HubConfig) -> int:
+    print(await end_recovery(config, is_sure=options.yes))
+    return DONE
+
+
 async def _invite(options: argparse.Namespace, config: HubConfig) -> int:
     async with desk(config) as (writer, _):
         code = await make_invitation(writer, SystemClock(), Place(options.store, options.name))
@@ -205,6 +227,16 @@ async def _rotate(options: argparse.Namespace, config: HubConfig) -> int:
     async with desk(config) as (writer, _):
         is_known = await writer.write(lambda connection: ask_to_rotate(connection, options.terminal))
     return DONE if is_known else _no_such(options.terminal)
+
+
+def _telling(words: Callable[[HubConfig], Awaitable[str]]) -> Command:
+    """Return the command that only tells something."""
+
+    async def command(_: argparse.Namespace, config: HubConfig) -> int:
+        print(await words(config))
+        return DONE
+
+    return command
 
 
 def _no_such(terminal_id: str) -> int:
@@ -243,6 +275,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_customers(commands)
 
+    _add_allowances(commands)
+
     terminals = commands.add_parser("terminals", help="the tills").add_subparsers(required=True, metavar="COMMAND")
     inviting = _add(terminals, "invite", _invite, "print a one-time code that makes a till of a store")
     inviting.add_argument("--store", required=True, type=_code, metavar="STORE", help="the store's id")
@@ -273,6 +307,25 @@ def _add_customers(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     erasing.add_argument(
         "--status", action="store_true", help="list the erasures and the tills that have not heard yet"
     )
+
+
+def _add_allowances(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    allowances = commands.add_parser("allowances", help="points that tills hold").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    _add(allowances, "list", _telling(show_allowances), "list the points that tills hold")
+    releasing = _add(allowances, "release", _release, "free what a till holds that will not come back")
+    releasing.add_argument("terminal", metavar="ID")
+    releasing.add_argument("--yes", action="store_true", help="do it; without, only say what would be freed")
+    _add(allowances, "risks", _telling(show_risks), "list the points that stores gave beyond what customers had")
+    recovery = commands.add_parser("recovery", help="the time after a backup was brought back").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    _add(
+        recovery, "show", _telling(show_recovery), "say which tills the hub waits for before it grants allowances again"
+    )
+    ending = _add(recovery, "end", _end_recovery, "wait no longer for tills that have not come back")
+    ending.add_argument("--yes", action="store_true", help="do it even though tills have not sent all")
 
 
 def _add(

@@ -8,12 +8,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sync.contract.events import PointsEarned, PointsReversed
+from sync.contract.events import AllowanceReturned, PointsEarned, PointsRedeemed, PointsReversed, RedemptionReversed
 from sync.contract.program import Program
 from sync.contract.protocol import Reason, Verdict
 from sync.hub.batch import Item, read_item
 from sync.hub.feed_log import append, last_pos
 from sync.hub.posting import Kept, Known, Origin, Parked, Posting
+from sync.hub.redemption_books import Touched, load_redemptions, write_redemptions
 from sync.hub.verdicts import Sale
 from sync.runtime.sqlite_file import Connection, Row
 
@@ -21,6 +22,7 @@ from sync.runtime.sqlite_file import Connection, Row
 def load(connection: Connection, store_id: str, items: Iterable[Item]) -> Known:
     """Return what the books say of everything that these events of one store touch."""
     sale_ids, reversal_ids, identifiers, versions = set(), set(), set(), set()
+    redeeming = []
     for item in items:
         if isinstance(item.fact, PointsEarned):
             versions.add(item.fact.program_version)
@@ -29,13 +31,17 @@ def load(connection: Connection, store_id: str, items: Iterable[Item]) -> Known:
         elif isinstance(item.fact, PointsReversed):
             sale_ids.add(item.fact.sale_id)
             reversal_ids.add(item.fact.reversal_id)
+        elif isinstance(item.fact, PointsRedeemed | RedemptionReversed | AllowanceReturned):
+            redeeming.append(item)
     known = Known(last_pos(connection), programs=_programs(connection, versions))
     known.sales = _sales(connection, store_id, sale_ids)
     known.waiting = _waiting(connection, store_id, sale_ids)
     for parked in (parked for waiting in known.waiting.values() for parked in waiting):
         reversal_ids.add(parked.fact.reversal_id)
     known.reversals = _reversals(connection, store_id, reversal_ids)
-    _load_accounts(connection, known, identifiers | {sale.identifier for sale in known.sales.values()})
+    touched = load_redemptions(connection, store_id, known, redeeming) if redeeming else Touched()
+    touched.identifiers |= identifiers | {sale.identifier for sale in known.sales.values()}
+    _load_accounts(connection, known, touched)
     return known
 
 
@@ -72,21 +78,25 @@ def write(connection: Connection, store_id: str, posting: Posting, now_ms: int) 
         "DELETE FROM waiting WHERE store_id = ? AND sale_id = ? AND event = ?",
         [(store_id, sale_id, event) for sale_id, event in posting.waits_over],
     )
-    _write_accounts(connection, posting)
+    if posting.redemptions or posting.undoings or posting.undoing_waits or posting.reserves or known.entries:
+        write_redemptions(connection, store_id, posting, now_ms)
+    _write_accounts(connection, known)
     append(connection, posting.feed)
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedEvent:
-    """An event of a type that was not known when it came."""
+    """An event that could not be judged when it came."""
 
     store_id: str
     origin: Origin
     item: Item
 
 
-def parked_events(connection: Connection, types: Sequence[str]) -> list[ParkedEvent]:
-    """Return the parked events of these types, which were unknown when they came, in the order they came in."""
+def parked_events(
+    connection: Connection, types: Sequence[str], reason: Reason = Reason.UNKNOWN_TYPE
+) -> list[ParkedEvent]:
+    """Return the events of these types that are parked for this reason, in the order they came in."""
     rows = connection.execute(
         "SELECT terminals.store_id, events.stream, streams.terminal_id, streams.inc, events.seq, events.raw "
         "FROM events "
@@ -94,7 +104,7 @@ def parked_events(connection: Connection, types: Sequence[str]) -> list[ParkedEv
         "JOIN terminals ON terminals.terminal_id = streams.terminal_id "
         "WHERE events.outcome = 'parked' AND events.reason = ? "
         "AND events.type IN (SELECT value FROM json_each(?)) ORDER BY events.pos, events.number",
-        (Reason.UNKNOWN_TYPE, json.dumps(types)),
+        (reason, json.dumps(types)),
     )
     return [
         ParkedEvent(store_id, Origin(stream, terminal_id, inc), read_item(raw, store_id, terminal_id, seq))
@@ -163,42 +173,72 @@ def _waiting(connection: Connection, store_id: str, sale_ids: set[str]) -> dict[
     return waiting
 
 
-def _load_accounts(connection: Connection, known: Known, identifiers: set[str | None]) -> None:
-    ids = json.dumps(sorted(identifier for identifier in identifiers if identifier is not None))
-    known.owners = dict(
-        connection.execute(
-            "SELECT id, min(customer_id) FROM identifiers WHERE id IN (SELECT value FROM json_each(?)) "
-            "GROUP BY id HAVING count(*) = 1",
-            (ids,),
-        ).fetchall()
-    )
+def _load_accounts(connection: Connection, known: Known, touched: Touched) -> None:
+    ids = json.dumps(sorted(identifier for identifier in touched.identifiers if identifier is not None))
+    known.owners = _owners(connection, ids)
     known.closed = {
         row[0]
         for row in connection.execute(
             "SELECT id FROM erased_identifiers WHERE is_closed AND id IN (SELECT value FROM json_each(?))", (ids,)
         )
     }
-    known.tallies = dict(
-        connection.execute(
-            "SELECT identifier, points FROM tallies WHERE identifier IN (SELECT value FROM json_each(?))", (ids,)
-        ).fetchall()
-    )
-    owners = json.dumps(sorted(set(known.owners.values())))
-    known.balances = dict(
-        connection.execute(
-            "SELECT customer_id, points FROM balances WHERE customer_id IN (SELECT value FROM json_each(?))",
-            (owners,),
-        ).fetchall()
-    )
+    tallies = connection.execute(
+        "SELECT identifier, points, debt FROM tallies WHERE identifier IN (SELECT value FROM json_each(?))", (ids,)
+    ).fetchall()
+    known.tallies = {identifier: points for identifier, points, _ in tallies}
+    known.debts = {identifier: debt for identifier, _, debt in tallies if debt}
+    balances = connection.execute(
+        "SELECT customer_id, points, reserved, debt FROM balances "
+        "WHERE customer_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(touched.customers.union(known.owners.values()))),),
+    ).fetchall()
+    known.balances = {customer_id: points for customer_id, points, _, _ in balances}
+    known.reserved = {customer_id: reserved for customer_id, _, reserved, _ in balances if reserved}
+    if owing := [customer_id for customer_id, _, _, debt in balances if debt]:
+        _load_debts(connection, known, owing)
 
 
-def _write_accounts(connection: Connection, posting: Posting) -> None:
-    known = posting.known
-    connection.executemany(
-        "INSERT INTO tallies (identifier, points) VALUES (?, ?) ON CONFLICT DO UPDATE SET points = excluded.points",
-        [(identifier, known.tallies[identifier]) for identifier in sorted(posting.tallies)],
+def _owners(connection: Connection, ids: str) -> dict[str, str]:
+    """Return, of a JSON list of identifiers, whom each leads to that leads to exactly one customer."""
+    rows = connection.execute(
+        "SELECT id, min(customer_id) FROM identifiers WHERE id IN (SELECT value FROM json_each(?)) "
+        "GROUP BY id HAVING count(*) = 1",
+        (ids,),
     )
+    return dict(rows.fetchall())
+
+
+def _load_debts(connection: Connection, known: Known, customer_ids: list[str]) -> None:
+    """Read all that these customers owe, on whichever of their identifiers."""
+    rows = connection.execute(
+        "SELECT tallies.identifier, tallies.points, tallies.debt FROM customers, json_each(customers.refs) AS ref "
+        "JOIN tallies ON tallies.identifier = json_extract(ref.value, '$.id') "
+        "WHERE customers.customer_id IN (SELECT value FROM json_each(?)) AND tallies.debt > 0",
+        (json.dumps(customer_ids),),
+    ).fetchall()
+    known.owners |= _owners(connection, json.dumps(sorted({row[0] for row in rows})))
+    for identifier, points, debt in rows:
+        known.tallies[identifier] = points
+        known.debts[identifier] = debt
+
+
+def _write_accounts(connection: Connection, known: Known) -> None:
     connection.executemany(
-        "UPDATE balances SET points = ? WHERE customer_id = ?",
-        [(known.balances[customer_id], customer_id) for customer_id in sorted(posting.balances)],
+        "INSERT INTO tallies (identifier, points, debt) VALUES (?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET points = excluded.points, debt = excluded.debt",
+        [
+            (identifier, known.tallies[identifier], known.debts.get(identifier, 0))
+            for identifier in sorted(known.touched_identifiers)
+        ],
+    )
+    owed: dict[str, int] = {}
+    for identifier, debt in known.debts.items():
+        if identifier in known.owners:
+            owed[known.owners[identifier]] = owed.get(known.owners[identifier], 0) + debt
+    connection.executemany(
+        "UPDATE balances SET points = ?, reserved = ?, debt = ? WHERE customer_id = ?",
+        [
+            (known.balances[customer_id], known.reserved.get(customer_id, 0), owed.get(customer_id, 0), customer_id)
+            for customer_id in sorted(known.touched_customers)
+        ],
     )

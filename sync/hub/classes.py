@@ -20,13 +20,15 @@ class Plan:
     """How what is shown must change.
 
     `rows` stand from now on; `leaving` no longer by themselves. `openings` has what the opening balances add to (or
-    take from) each balance; `refs_before` the identifiers that customers who come back had when they went.
+    take from) each balance; `refs_before` the identifiers that customers who come back had when they went; `moved` each
+    customer whose class is another now, with the account of before and of now.
     """
 
     rows: list[CustomerRow] = field(default_factory=list)
     leaving: list[Leaving] = field(default_factory=list)
     openings: dict[str, int] = field(default_factory=dict)
     refs_before: dict[str, str] = field(default_factory=dict)
+    moved: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ def replan(connection: Connection, customer_ids: Collection[str], came_back: Map
             if one.root != root:
                 plan.openings[one.root] = plan.openings.get(one.root, 0) - points
                 plan.openings[root] = plan.openings.get(root, 0) + points
+                plan.moved.append((customer_id, one.root, root))
                 connection.execute("UPDATE origins SET root = ? WHERE customer_id = ?", (root, customer_id))
     forget_origins(connection, alone)
     return plan

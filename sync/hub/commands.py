@@ -1,4 +1,4 @@
-"""What a person at the hub does with single customers: merge, unmerge, show, erase. Each returns what to tell them.
+"""What a person at the hub does with single customers, and with the points that tills hold. Each returns what to say.
 
 All work beside a running hub or without one; a running hub tells the tills within a second. No name is printed: ids
 are enough, and a terminal's history is no place for people.
@@ -6,12 +6,16 @@ are enough, and a terminal's history is no place for people.
 
 import asyncio
 
+from sync.hub.allowances import listed as open_allowances
+from sync.hub.allowances import release, tell
 from sync.hub.classes import members, winners
 from sync.hub.config import HubConfig
 from sync.hub.customer_rows import Leaving
 from sync.hub.customers import put_customers
 from sync.hub.erasures import erased_on, listed
 from sync.hub.merging import merge, unmerge
+from sync.hub.recovery import end, shown
+from sync.hub.redemption_books import listed_risks
 from sync.hub.root import desk, is_running
 from sync.hub.snapshot_files import remove_before
 from sync.runtime.clock import SystemClock
@@ -95,6 +99,83 @@ async def show_erasures(config: HubConfig) -> str:
             f"{erasure.customer_id:24}  {erasure.at:%Y-%m-%d %H:%M:%SZ}  {tills or 'every till has erased it'}"
         )
     return "\n".join(lines) or "nobody was erased"
+
+
+async def show_allowances(config: HubConfig) -> str:
+    """List the points that tills hold."""
+    async with desk(config) as (writer, _):
+        allowances = await writer.write(open_allowances)
+    lines = [
+        f"{one.terminal_id:36}  {one.customer_id:24}  {one.rest:7} of {one.amount:7}  until "
+        f"{one.expires_at:%Y-%m-%d %H:%M:%SZ}{'  recalled' if one.is_recalled else ''}"
+        for one in allowances
+    ]
+    return "\n".join(lines) or "no till holds points"
+
+
+async def release_allowances(config: HubConfig, terminal_id: str, *, is_sure: bool) -> str:
+    """Let the points go that a till holds: it is lost, or will not come back.
+
+    Raises:
+        NotDone: it holds none, or the caller is not sure.
+    """
+    now_ms = _now_ms()
+    async with desk(config) as (writer, _):
+        held = [one for one in await writer.write(open_allowances) if one.terminal_id == terminal_id]
+        points = sum(one.rest for one in held)
+        if not held:
+            raise NotDone(f"{terminal_id} holds no points; see: loyalty-hub allowances list")
+        if not is_sure:
+            raise NotDone(
+                f"this frees {points} points that {terminal_id} may have spent, or may still spend, where nobody sees "
+                "it; what is not free when its events come is the store's cost; to do it, add --yes"
+            )
+
+        def work(connection: Connection) -> tuple[int, int]:
+            released = release(connection, terminal_id, now_ms)
+            tell(connection, [terminal_id])
+            return released
+
+        number, points = await writer.write(work)
+    return f"{points} points in {number} allowances are free again"
+
+
+async def show_risks(config: HubConfig) -> str:
+    """List what stores gave beyond what customers had, by store and kind."""
+    async with desk(config) as (writer, _):
+        risks = await writer.write(listed_risks)
+    return "\n".join(f"{store:24}  {kind:10}  {points}" for store, kind, points in risks) or "no store gave any"
+
+
+async def show_recovery(config: HubConfig) -> str:
+    """Say whether the hub waits for tills after it was brought back from a backup, and for which."""
+    async with desk(config) as (writer, _):
+        waiting = await writer.write(shown)
+    if waiting is None:
+        return "the hub is not recovering; allowances are granted"
+    lines = [f"recovering until {waiting.until:%Y-%m-%d %H:%M:%SZ}; nothing is granted; waiting for:"]
+    for terminal_id, name, has_spoken in waiting.terminals:
+        lines.append(f"  {terminal_id:36}  {name:12}  {'its events' if has_spoken else 'its hello'}")
+    return "\n".join(lines)
+
+
+async def end_recovery(config: HubConfig, *, is_sure: bool) -> str:
+    """Wait no longer for tills that have not come back since the hub was brought back from a backup.
+
+    Raises:
+        NotDone: the hub does not wait, or the caller is not sure.
+    """
+    async with desk(config) as (writer, _):
+        waiting = await writer.write(shown)
+        if waiting is None:
+            raise NotDone("the hub is not recovering")
+        if not is_sure and waiting.terminals:
+            raise NotDone(
+                f"{len(waiting.terminals)} tills have not sent all yet; points they hold may be granted to others, and "
+                "what is then spent twice is the store's cost; to do it, add --yes (who: loyalty-hub recovery show)"
+            )
+        await writer.write(end)
+    return "recovery is over; what waited for it is judged by the running hub, or at its next start"
 
 
 def _now_ms() -> int:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sync.hub.accounts import Leads, Moves, move_points
+from sync.hub.allowances import follow_moves, leave, tell
 from sync.hub.classes import Plan, end_edges, keep_origin, members, merged_among, own_points, replan
 from sync.hub.customer_rows import CustomerRow, Leaving
 from sync.hub.erasures import close, note, reopen
@@ -87,7 +88,10 @@ def show(connection: Connection, plan: Plan, now_ms: int) -> int:
     _forget([row for row in plan.leaving if row.reason != "merged"], connection)
     if new or changed or leaving or plan.openings:
         _Batch(connection, held, plan, new, changed, leaving).write(now_ms)
-    return last_pos(connection)
+    concerned = follow_moves(connection, plan.moved)
+    erased = [row.customer_id for row in plan.leaving if row.reason == "erased"]
+    concerned |= leave(connection, erased, [row.customer_id for row in leaving if row.reason == "out_of_scope"], now_ms)
+    return tell(connection, concerned)
 
 
 def _regroup(
@@ -157,6 +161,7 @@ class _Batch:
         opened = self._open_accounts(now_ms)
         moves = self._move_identifiers()
         self._write_balances(opened, moves)
+        self._make_good(moves, now_ms)
         put_whole = {row.customer_id for row in self._stay}
         balances = _balances(self._connection, put_whole | set(moves.customers))
         self._write_customers(balances, now_ms)
@@ -212,6 +217,7 @@ class _Batch:
         connection.execute("DELETE FROM presented WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),))
         reopened = reopen(connection, {row[0] for row in wanted})
         moves = move_points(before, after, {**tallies, **dict.fromkeys(reopened, 0)})
+        self._move_debts(move_points(before, after, _debts(connection, ids)))
         self._close_identifiers(before, after, tallies, moves)
         return moves
 
@@ -236,6 +242,51 @@ class _Batch:
             "UPDATE balances SET points = points + ? WHERE customer_id = ?",
             [(points, customer_id) for customer_id, points in sorted(added.items()) if points],
         )
+
+    def _move_debts(self, moves: Moves) -> None:
+        """Let debts follow the identifiers that they stand on."""
+        self._connection.executemany(
+            "UPDATE balances SET debt = debt + ? WHERE customer_id = ?",
+            [(points, customer_id) for customer_id, points in sorted(moves.customers.items())],
+        )
+
+    def _make_good(self, moves: Moves, now_ms: int) -> None:
+        """Bring to 0 what would stand below: the hub gives what an account had spent of another's points."""
+        connection = self._connection
+        short = connection.execute(
+            "SELECT customer_id, points FROM balances WHERE points < 0 "
+            "AND customer_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(sorted(moves.customers.keys() | self._plan.openings.keys())),),
+        ).fetchall()
+        given = {identifier: -points for identifier, points in moves.cards.items() if points < 0}
+        moves.cards |= dict.fromkeys(given, 0)
+        for customer_id, points in short:
+            given |= self._given(customer_id, -points)
+            connection.execute("UPDATE balances SET points = 0 WHERE customer_id = ?", (customer_id,))
+        connection.executemany(
+            "INSERT INTO entries (kind, identifier, points, at_ms) VALUES ('adjustment', ?, ?, ?)",
+            [(identifier, points, now_ms) for identifier, points in sorted(given.items())],
+        )
+        connection.executemany(
+            "UPDATE tallies SET points = points + ? WHERE identifier = ?",
+            [(points, identifier) for identifier, points in sorted(given.items())],
+        )
+
+    def _given(self, customer_id: str, missing: int) -> dict[str, int]:
+        """Return on which identifiers of a customer the hub gives what is missing: those that stand below 0."""
+        rows = self._connection.execute(
+            "SELECT tallies.identifier, tallies.points FROM identifiers "
+            "JOIN tallies ON tallies.identifier = identifiers.id WHERE customer_id = ? AND tallies.points < 0 "
+            "AND (SELECT count(*) FROM identifiers AS leads WHERE leads.id = identifiers.id) = 1 ORDER BY 1",
+            (customer_id,),
+        ).fetchall()
+        given = {}
+        for identifier, points in rows:
+            part = min(-points, missing)
+            if part:
+                given[identifier] = part
+                missing -= part
+        return given
 
     def _write_customers(self, balances: Mapping[str, int], now_ms: int) -> None:
         connection = self._connection
@@ -295,6 +346,14 @@ def _leads(connection: Connection, ids: Sequence[str]) -> dict[str, set[str]]:
 def _tallies(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
     rows = connection.execute(
         "SELECT identifier, points FROM tallies WHERE identifier IN (SELECT value FROM json_each(?))",
+        (json.dumps(ids),),
+    )
+    return dict(rows.fetchall())
+
+
+def _debts(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    rows = connection.execute(
+        "SELECT identifier, debt FROM tallies WHERE debt > 0 AND identifier IN (SELECT value FROM json_each(?))",
         (json.dumps(ids),),
     )
     return dict(rows.fetchall())

@@ -89,8 +89,8 @@ def close(connection: Connection, identifiers: Collection[str]) -> None:
 def reopen(connection: Connection, identifiers: Collection[str]) -> set[str]:
     """Let those of the identifiers that are closed begin anew at 0 points, and return them.
 
-    A sale from before that is taken back later is booked on a pseudonym that stays closed, and costs nobody points.
-    Finding these sales reads all of them: a card that is given out again is rare.
+    A sale or a redemption from before that is taken back later is booked on a pseudonym that stays closed, and costs
+    nobody points. Finding them reads all of them: a card that is given out again is rare.
     """
     rows = connection.execute(
         "SELECT id FROM erased_identifiers WHERE is_closed AND id IN (SELECT value FROM json_each(?))",
@@ -103,8 +103,9 @@ def reopen(connection: Connection, identifiers: Collection[str]) -> set[str]:
             "buried = buried + coalesce((SELECT points FROM tallies WHERE identifier = id), 0) WHERE id = ?",
             (identifier,),
         )
-        connection.execute("UPDATE tallies SET points = 0 WHERE identifier = ?", (identifier,))
+        connection.execute("UPDATE tallies SET points = 0, debt = 0 WHERE identifier = ?", (identifier,))
         pseudonym = hashlib.sha256(f"erased/{identifier}".encode()).hexdigest()[:32]
         connection.execute("UPDATE sales SET identifier = ? WHERE identifier = ?", (pseudonym, identifier))
+        connection.execute("UPDATE redemptions SET identifier = ? WHERE identifier = ?", (pseudonym, identifier))
         close(connection, [pseudonym])
     return closed

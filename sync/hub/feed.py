@@ -162,6 +162,8 @@ def _text(connection: Connection, entry: _Entry, customers: dict[str, tuple[str,
             text = _program_text(connection, int(entry.key))
         case "outcome":
             text = _outcome_text(connection, entry.key, terminal_id)
+        case "allowances" if entry.key == terminal_id:
+            text = '{"op":"allowances"}'
     return text
 
 

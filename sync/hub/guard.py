@@ -16,6 +16,7 @@ from sync.hub.head import Head
 from sync.hub.intake import Intake
 from sync.hub.reception import Reception
 from sync.hub.refusals import CREDENTIAL_UNKNOWN, HELLO_REQUIRED, TERMINAL_REVOKED
+from sync.hub.reserving import Reserving
 from sync.hub.snapshots import Snapshots
 from sync.hub.terminals import Terminal
 from sync.runtime.clock import Clock
@@ -41,6 +42,7 @@ class Services:
     head: Head
     intake: Intake
     reception: Reception
+    reserving: Reserving
     snapshots: Snapshots
     metrics: Metrics
     board: Board

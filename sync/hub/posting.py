@@ -1,19 +1,28 @@
 """Posting: what a run of events does to the books, worked out in memory before anything is written. Pure.
 
-`Known` holds all that the books say of the sales, identifiers and balances that the run touches; the events are
-judged one after the other against it, each seeing what the ones before it did. What comes out is rows to write.
+`Known` holds all that the books say of the sales, redemptions, allowances and accounts that the run touches; the events
+are judged one after the other against it, each seeing what the ones before it did. What comes out is rows to write.
 
 Positions: each booking appends one feed row, and an event that books nothing gets the position of the next row of the
 same run (a `head` row where none follows). So within a stream positions never fall, and a page of the feed that ends at
 P covers exactly the events up to the last one whose position is at most P.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from sync.contract.events import PointsEarned, PointsReversed, event_id
+from sync.contract.events import (
+    AllowanceReturned,
+    PointsEarned,
+    PointsRedeemed,
+    PointsReversed,
+    RedemptionReversed,
+    event_id,
+)
 from sync.contract.program import Program
 from sync.contract.protocol import Outcome, Reason, Verdict
 from sync.hub.batch import Item
+from sync.hub.bookings import Accounts
+from sync.hub.redemptions import Claim, Redemption, Reserve, judge_redemption, judge_undoing
 from sync.hub.verdicts import Decision, Sale, judge_reversal, judge_sale
 
 SEQ_BITS = 32
@@ -44,12 +53,22 @@ class Parked:
     fact: PointsReversed
 
 
+@dataclass(frozen=True, slots=True)
+class ParkedUndoing:
+    """A redemption's reversal that waits for its redemption."""
+
+    number: int
+    origin: Origin
+    seq: int
+    fact: RedemptionReversed
+
+
 @dataclass(slots=True)
-class Known:
+class Known(Accounts):
     """What the books say of everything a run of events touches. A posting works on it in place.
 
-    `owners` has an identifier only where it leads to exactly one customer; `closed` has those of people who were
-    erased. Sales, reversals and waiting ones are those of one store.
+    Sales, redemptions, their reversals and waiting ones are those of one store. `is_recovering` while the hub does not
+    know all allowances again after it was brought back from a backup.
     """
 
     last_pos: int
@@ -57,10 +76,11 @@ class Known:
     sales: dict[str, Sale] = field(default_factory=dict)
     reversals: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, list[Parked]] = field(default_factory=dict)
-    owners: dict[str, str] = field(default_factory=dict)
-    closed: set[str] = field(default_factory=set)
-    tallies: dict[str, int] = field(default_factory=dict)
-    balances: dict[str, int] = field(default_factory=dict)
+    redemptions: dict[str, Redemption] = field(default_factory=dict)
+    undoings: dict[str, str] = field(default_factory=dict)
+    undoings_waiting: dict[str, list[ParkedUndoing]] = field(default_factory=dict)
+    reserves: dict[str, Reserve] = field(default_factory=dict)
+    is_recovering: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +117,13 @@ class Posting:
         self.reversals: set[str] = set()
         self.waits: list[tuple[str, int]] = []
         self.waits_over: list[tuple[str, int]] = []
-        self.tallies: set[str] = set()
-        self.balances: set[str] = set()
+        self.redemptions: set[str] = set()
+        self.undoings: set[str] = set()
+        self.undoing_waits: list[tuple[str, int]] = []
+        self.undoing_waits_over: list[tuple[str, int]] = []
+        self.reserves: set[str] = set()
+        self.risks: list[tuple[int, str, int]] = []
+        self._owed_paid: set[str] = set()
 
     @property
     def known(self) -> Known:
@@ -110,11 +135,11 @@ class Posting:
         number = event_number(origin.stream, item.seq)
         decision, identifier = self._judge(origin, number, item)
         if decision.points:
-            self.fresh.append(Kept(number, item, decision, identifier, self._book(identifier, decision.points)))
+            self.fresh.append(Kept(number, item, decision, identifier, self._book(number, item, identifier, decision)))
         else:
             self._unplaced.append((number, item, decision, None))
-        if isinstance(item.fact, PointsEarned) and decision.outcome is Outcome.APPLIED:
-            self._settle_waiting(item.fact.sale_id)
+        if decision.outcome is Outcome.APPLIED:
+            self._follow_up(item)
         return Verdict(seq=item.seq, outcome=decision.outcome, reason=decision.reason)
 
     def settle(self, origin: Origin, item: Item) -> None:
@@ -125,8 +150,8 @@ class Posting:
             self.settled.append(Kept(number, item, decision, None, 0))
             return
         self._settle(number, origin, item, decision, identifier)
-        if isinstance(item.fact, PointsEarned) and decision.outcome is Outcome.APPLIED:
-            self._settle_waiting(item.fact.sale_id)
+        if decision.outcome is Outcome.APPLIED:
+            self._follow_up(item)
 
     def close(self, terminal_id: str) -> None:
         """Give the last events a position, by a row that only says that this terminal's head moved."""
@@ -134,14 +159,21 @@ class Posting:
             self._append("head", terminal_id)
 
     def _judge(self, origin: Origin, number: int, item: Item) -> tuple[Decision, str | None]:
-        """Return the verdict and the identifier it books on; write sales and reversals down as known."""
-        if isinstance(item.fact, PointsEarned):
-            return self._judge_sale(number, item.fact, item.subject), item.subject
-        if isinstance(item.fact, PointsReversed):
-            return self._judge_reversal(Parked(number, origin, item.seq, item.fact))
-        if item.fault is Reason.BAD_EVENT:
-            return Decision(Outcome.REJECTED, Reason.BAD_EVENT), None
-        return Decision(Outcome.PARKED, Reason.UNKNOWN_TYPE), None  # a type that is judged by a later version
+        """Return the verdict and the identifier it books on; write what it leaves in the books down as known."""
+        fact = item.fact
+        if isinstance(fact, PointsEarned):
+            return self._judge_sale(number, fact, item.subject), item.subject
+        if isinstance(fact, PointsReversed):
+            return self._judge_reversal(Parked(number, origin, item.seq, fact))
+        if isinstance(fact, PointsRedeemed):
+            return self._judge_redemption(Claim(number, origin.terminal_id, item.subject, fact)), item.subject
+        if isinstance(fact, RedemptionReversed):
+            return self._judge_undoing(ParkedUndoing(number, origin, item.seq, fact))
+        if isinstance(fact, AllowanceReturned):
+            self._return(number, origin.terminal_id, fact.allowance_id)
+            return Decision(Outcome.APPLIED), None
+        outcome = Outcome.PARKED if item.fault is Reason.UNKNOWN_TYPE else Outcome.REJECTED
+        return Decision(outcome, item.fault or Reason.BAD_EVENT), None
 
     def _judge_sale(self, number: int, fact: PointsEarned, identifier: str | None) -> Decision:
         known = self._known
@@ -169,6 +201,77 @@ class Posting:
         self.sales.add(fact.sale_id)
         return decision, sale.identifier
 
+    def _judge_redemption(self, claim: Claim) -> Decision:
+        known, redemption_id = self._known, claim.fact.redemption_id
+        redeeming = judge_redemption(
+            claim, known.redemptions.get(redemption_id), known.reserves, known, is_recovering=known.is_recovering
+        )
+        if redeeming.redemption is not None:
+            known.redemptions[redemption_id] = redeeming.redemption
+            self.redemptions.add(redemption_id)
+            self._risk(claim.event, redeeming.redemption, 1)
+            for allowance_id, points in redeeming.spent.items():
+                self._spend(allowance_id, points)
+        return redeeming.decision
+
+    def _judge_undoing(self, parked: ParkedUndoing) -> tuple[Decision, str | None]:
+        known, fact = self._known, parked.fact
+        redemption = known.redemptions.get(fact.redemption_id)
+        undoing = judge_undoing(
+            fact, parked.origin.terminal_id, redemption, known.undoings.get(fact.reversal_id), known.reserves, known
+        )
+        decision = undoing.decision
+        if decision.outcome is Outcome.REJECTED:
+            return decision, None
+        if fact.reversal_id not in known.undoings:
+            known.undoings[fact.reversal_id] = fact.redemption_id
+            self.undoings.add(fact.reversal_id)
+        if redemption is None:
+            known.undoings_waiting.setdefault(fact.redemption_id, []).append(parked)
+            self.undoing_waits.append((fact.redemption_id, parked.number))
+            return decision, None
+        if not redemption.is_reversed:
+            known.redemptions[fact.redemption_id] = replace(redemption, is_reversed=True)
+            self.redemptions.add(fact.redemption_id)
+            self._risk(parked.number, redemption, -1)
+            for allowance_id, points in undoing.grown.items():
+                self._spend(allowance_id, -points)
+        return decision, redemption.identifier
+
+    def _return(self, number: int, terminal_id: str, allowance_id: str) -> None:
+        """Let the points that an allowance still held go; they pay first what its customer owes."""
+        known = self._known
+        reserve = known.reserves.get(allowance_id)
+        if reserve is None or not reserve.is_open or reserve.terminal_id != terminal_id:
+            return
+        known.reserve(reserve.account, -reserve.rest)
+        known.reserves[allowance_id] = replace(reserve, is_open=False)
+        self.reserves.add(allowance_id)
+        if known.pay_debts(number, reserve.account, reserve.rest):
+            self._owed_paid.add(reserve.account)
+
+    def _spend(self, allowance_id: str, points: int) -> None:
+        """Move points from what an allowance holds to what was spent of it (or, below 0, back)."""
+        known = self._known
+        reserve = known.reserves[allowance_id]
+        known.reserves[allowance_id] = replace(reserve, spent=reserve.spent + points)
+        known.reserve(reserve.account, -points)
+        self.reserves.add(allowance_id)
+
+    def _risk(self, number: int, redemption: Redemption, sign: int) -> None:
+        parts = (("goodwill", redemption.goodwill), ("uncovered", redemption.risk))
+        self.risks += [(number, kind, sign * points) for kind, points in parts if points]
+
+    def _follow_up(self, item: Item) -> None:
+        """Do what follows from an event that was applied: reversals that waited for it, and debts that were paid."""
+        if isinstance(item.fact, PointsEarned):
+            self._settle_waiting(item.fact.sale_id)
+        elif isinstance(item.fact, PointsRedeemed):
+            self._settle_undoings(item.fact.redemption_id)
+        for account in sorted(self._owed_paid):
+            self._append("balance", account, self._known.posted(account))
+        self._owed_paid.clear()
+
     def _settle_waiting(self, sale_id: str) -> None:
         """Apply the reversals that came before their sale."""
         for parked in self._known.waiting.pop(sale_id, []):
@@ -177,27 +280,37 @@ class Posting:
             self.waits_over.append((sale_id, parked.number))
             self._settle(parked.number, parked.origin, item, decision, identifier)
 
+    def _settle_undoings(self, redemption_id: str) -> None:
+        """Apply the reversals that came before their redemption."""
+        for parked in self._known.undoings_waiting.pop(redemption_id, []):
+            item = Item(parked.seq, "", "", fact=parked.fact)
+            decision, identifier = self._judge_undoing(parked)
+            self.undoing_waits_over.append((redemption_id, parked.number))
+            self._settle(parked.number, parked.origin, item, decision, identifier)
+
     def _settle(self, number: int, origin: Origin, item: Item, decision: Decision, identifier: str | None) -> None:
         """Book first, then say the verdict: a page that ends between the two shows the event as held, once."""
-        pos = self._book(identifier, decision.points) if decision.points else 0
+        pos = self._book(number, item, identifier, decision) if decision.points else 0
         self.settled.append(Kept(number, item, decision, identifier if decision.points else None, pos))
         self._append("outcome", event_id(origin.terminal_id, origin.inc, item.seq))
 
-    def _book(self, identifier: str | None, points: int) -> int:
-        """Add points to the account of an identifier and return the position of the row that says so."""
+    def _book(self, number: int, item: Item, identifier: str | None, decision: Decision) -> int:
+        """Book an event's points on an identifier and return the position of the row that says so."""
         if identifier is None:
             raise ValueError("points cannot be booked without an identifier")
-        known = self._known
-        known.tallies[identifier] = known.tallies.get(identifier, 0) + points
-        self.tallies.add(identifier)
+        known, points = self._known, decision.points
+        if isinstance(item.fact, PointsReversed):
+            known.take(number, identifier, -points)
+        elif isinstance(item.fact, PointsRedeemed):
+            known.post(identifier, points)
+        else:
+            known.give(number, identifier, points)
         owner = known.owners.get(identifier)
-        if owner is None and identifier in known.closed:
+        if owner is not None:
+            return self._append("balance", owner, known.balances[owner])
+        if identifier in known.closed:
             return self._append("head", identifier)
-        if owner is None:
-            return self._append("card", identifier, known.tallies[identifier])
-        known.balances[owner] = known.balances.get(owner, 0) + points
-        self.balances.add(owner)
-        return self._append("balance", owner, known.balances[owner])
+        return self._append("card", identifier, known.tallies[identifier])
 
     def _append(self, kind: str, key: str, points: int | None = None) -> int:
         self._known.last_pos += 1

@@ -2,6 +2,7 @@
 
 import logging
 
+from sync.contract.allowance import AllowancesWord
 from sync.contract.protocol import (
     BATCH_BYTES_MAX,
     BATCH_EVENTS_MAX,
@@ -14,9 +15,11 @@ from sync.contract.protocol import (
     OutcomePut,
 )
 from sync.contract.versions import common_protocol, is_older
+from sync.hub.allowances import Asker
 from sync.hub.founding import Founding
 from sync.hub.held import final_outcomes
 from sync.hub.programs import newest_program
+from sync.hub.reserving import greet
 from sync.hub.streams import applied
 from sync.hub.terminals import (
     NewTerminal,
@@ -132,14 +135,19 @@ class Reception:
         now = self._clock.now()
         incs = [incarnation.inc for incarnation in request.incarnations]
 
-        def work(connection: Connection) -> tuple[tuple[AppliedThrough, ...], int, tuple[OutcomePut, ...]]:
+        asker = Asker(terminal.terminal_id, terminal.store_id, self._founding.epoch)
+
+        def work(
+            connection: Connection,
+        ) -> tuple[tuple[AppliedThrough, ...], int, tuple[OutcomePut, ...], AllowancesWord]:
             note_hello(connection, terminal.terminal_id, request, now)
             outcomes = final_outcomes(
                 connection, terminal.terminal_id, request.held, request.cursor, self._founding.epoch
             )
-            return applied(connection, terminal.terminal_id, incs), count(connection), outcomes
+            word = greet(connection, asker, request, now)
+            return applied(connection, terminal.terminal_id, incs), count(connection), outcomes, word
 
-        through, terminals, outcomes = await self._writer.write(work)
+        through, terminals, outcomes, word = await self._writer.write(work)
         return HelloAnswer(
             protocol=protocol,
             hub_epoch=self._founding.epoch,
@@ -150,6 +158,7 @@ class Reception:
             reconnect_spread_s=min(terminals // HELLOS_PER_S, SPREAD_S_MAX),
             server_time=self._clock.now(),
             rotate_credential=terminal.rotate and not terminal.uses_next,
+            allowances=word,
             min_agent=self._min_agent or None,
         )
 

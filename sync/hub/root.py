@@ -21,6 +21,8 @@ from sync.hub.head import Head
 from sync.hub.intake import Intake
 from sync.hub.programs import enact, read_program
 from sync.hub.reception import Reception
+from sync.hub.recovery import begin as begin_recovery
+from sync.hub.reserving import Reserving
 from sync.hub.routes import make_app
 from sync.hub.snapshots import Snapshots
 from sync.hub.terminals import Place, invite, new_code
@@ -92,6 +94,7 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
             head=head,
             intake=Intake(writer, head, founding.epoch, clock, metrics),
             reception=Reception(writer, reader, founding, clock, min_agent=config.hub.min_agent),
+            reserving=Reserving(writer, reader, head, founding.epoch, clock),
             snapshots=Snapshots(state / "snapshots", snapshot_reader, founding.epoch, clock),
             metrics=metrics,
             board=Board(metrics),
@@ -175,10 +178,12 @@ def program_version() -> str:
 
 def _settle(connection: Connection, wanted: Program, clock: Clock, is_restored: bool) -> tuple[Founding, Program]:
     founding = _found(connection)
+    program = enact(connection, wanted, int(clock.now().timestamp() * 1000))
     if is_restored:
         renew_epoch(connection, secrets.token_hex(EPOCH_BYTES))
         founding = _found(connection)
-    return founding, enact(connection, wanted, int(clock.now().timestamp() * 1000))
+        begin_recovery(connection, clock.now(), program.redemption.allowance_ttl_h)
+    return founding, program
 
 
 def _found(connection: Connection) -> Founding:
@@ -209,6 +214,7 @@ async def _loops(services: Services, config: HubConfig) -> AsyncIterator[None]:
         "head": services.head.run,
         "snapshots": services.snapshots.run,
         "erased": erased,
+        "recovery": services.reserving.run,
         "tidy": tidy,
     }
     try:

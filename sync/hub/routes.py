@@ -12,6 +12,7 @@ from typing import NamedTuple
 from aiohttp import hdrs, web
 from pydantic import Field
 
+from sync.contract.allowance import AllowancesRequest
 from sync.contract.chain import PROOF_HEADER
 from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
 from sync.contract.customers import Value
@@ -53,8 +54,10 @@ from sync.runtime.http_server import stopping
 from sync.runtime.problems import Problem, problem_middleware
 
 _ENROLMENT_BYTES_MAX = 4 * 1024
-# A thousand incarnations are some 50 kB, two hundred identifiers some 70 kB.
-_HELLO_BYTES_MAX = _IDENTIFIERS_BYTES_MAX = 128 * 1024
+# Two hundred identifiers are some 70 kB; a thousand incarnations some 50 kB, a thousand allowances three times that.
+_IDENTIFIERS_BYTES_MAX = 128 * 1024
+_HELLO_BYTES_MAX = 512 * 1024
+_WANTS_BYTES_MAX = 16 * 1024
 # The events, and what the list around them adds.
 _UPLOAD_BYTES_MAX = BATCH_BYTES_MAX + BATCH_EVENTS_MAX + 1
 
@@ -160,6 +163,15 @@ async def post_identifiers(request: web.Request) -> web.StreamResponse:
     return json_answer(IdentifiersAnswer(known=known))
 
 
+async def post_allowances(request: web.Request) -> web.StreamResponse:
+    """Reserve points for a terminal, and say all that it holds."""
+    check_epoch(request)
+    terminal = request[TERMINAL]
+    asked = await read_json(request, AllowancesRequest, limit=_WANTS_BYTES_MAX)
+    word = await services_of(request).reserving.ask(terminal.terminal_id, terminal.store_id, asked)
+    return json_answer(word)
+
+
 async def get_healthz(_: web.Request) -> web.StreamResponse:
     """Say that the process answers, and nothing else."""
     return web.json_response({"status": "ok"})
@@ -201,6 +213,7 @@ ROUTES = (
         "one chunk: gzipped NDJSON",
     ),
     Route("POST", "/v1/identifiers", post_identifiers, "whom do presented cards, phones and e-mails lead to"),
+    Route("POST", "/v1/allowances", post_allowances, "points reserved for this till, so that it may redeem on its own"),
     Route("GET", "/healthz", get_healthz, "the process answers"),
     Route("GET", "/readyz", get_readyz, "the database answers and every loop runs"),
     Route("GET", "/metrics", get_metrics, "Prometheus metrics; needs the admin key as bearer"),

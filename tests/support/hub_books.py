@@ -76,7 +76,8 @@ class Books:
     def check_sums(self) -> None:
         """Prove that every kept sum is the sum of the ledger."""
         tallies = self.connection.execute(
-            "SELECT identifier, sum(points) FROM events WHERE points <> 0 GROUP BY identifier"
+            "SELECT identifier, sum(points) FROM (SELECT identifier, points FROM events WHERE points <> 0 "
+            "UNION ALL SELECT identifier, points FROM entries) GROUP BY identifier"
         ).fetchall()
         kept = self.connection.execute("SELECT identifier, points FROM tallies WHERE points <> 0").fetchall()
         buried: dict[str, int] = dict(self.connection.execute("SELECT id, buried FROM erased_identifiers").fetchall())
@@ -89,6 +90,26 @@ class Books:
         assert {name: points for name, points in balances if points} == {
             name: points for name, points in ledger if points
         }
+        self.check_reserves()
+
+    def check_reserves(self) -> None:
+        """Prove that nothing stands below 0, and that what is held back or owed is the sum of its parts."""
+        assert self.number("SELECT count(*) FROM balances WHERE points < 0") == 0
+        held = self.connection.execute(
+            "SELECT account, sum(amount - spent) FROM allowances WHERE closed_ms IS NULL GROUP BY account"
+        ).fetchall()
+        reserved = self.connection.execute("SELECT customer_id, reserved FROM balances WHERE reserved > 0").fetchall()
+        assert dict(reserved) == {account: points for account, points in held if points}
+        owed = self.connection.execute(
+            "SELECT min(customer_id), debt FROM tallies JOIN identifiers ON identifiers.id = tallies.identifier "
+            "WHERE debt > 0 GROUP BY identifier HAVING count(*) = 1"
+        ).fetchall()
+        debts: dict[str, int] = {}
+        for customer_id, debt in owed:
+            debts[customer_id] = debts.get(customer_id, 0) + debt
+        assert (
+            dict(self.connection.execute("SELECT customer_id, debt FROM balances WHERE debt > 0").fetchall()) == debts
+        )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,82 @@
+"""Recovery: the time after the hub was brought back from a backup, until it knows again what was promised.
+
+Terminals may hold allowances that the backup does not know, and have spent of them what it never saw. So nothing is
+granted until each terminal has said hello under the new epoch (which names what it holds) and has sent all that it
+had recorded by then. A terminal that does not come is waited for as long as an allowance may live; a person may end
+the wait. Redemptions that no known allowance covers wait too, and are judged at the end.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sync.runtime.sqlite_file import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Until when the hub waits, and for which terminals: id, name, and whether it has said hello."""
+
+    until: datetime
+    terminals: tuple[tuple[str, str, bool], ...]
+
+
+def begin(connection: Connection, now: datetime, hours: int) -> None:
+    """Wait for every terminal that is not revoked, for at most so many hours."""
+    connection.execute("DELETE FROM recovering")
+    connection.execute(
+        "INSERT INTO recovering (terminal_id) SELECT terminal_id FROM terminals WHERE revoked_ms IS NULL"
+    )
+    until = now + timedelta(hours=hours)
+    connection.execute("UPDATE hub SET recovery_until_ms = ?", (int(until.timestamp() * 1000),))
+
+
+def note_declared(connection: Connection, terminal_id: str, lengths: Mapping[str, int]) -> None:
+    """Note what a terminal says it has recorded: it is waited for until the hub holds as much."""
+    connection.execute(
+        "UPDATE recovering SET declared = ? WHERE terminal_id = ? AND declared IS NULL",
+        (json.dumps(lengths), terminal_id),
+    )
+
+
+def advance(connection: Connection, now: datetime) -> bool:
+    """Strike off the terminals that have sent all; tell whether the wait is over now, or there was none."""
+    waiting = shown(connection)
+    if waiting is None:
+        return True
+    rows = connection.execute("SELECT terminal_id, declared FROM recovering WHERE declared IS NOT NULL").fetchall()
+    left = len(waiting.terminals)
+    for terminal_id, text in rows:
+        declared: dict[str, int] = json.loads(text)
+        held: dict[str, int] = dict(
+            connection.execute("SELECT inc, through FROM streams WHERE terminal_id = ?", (terminal_id,)).fetchall()
+        )
+        if all(held.get(inc, 0) >= length for inc, length in declared.items()):
+            connection.execute("DELETE FROM recovering WHERE terminal_id = ?", (terminal_id,))
+            left -= 1
+    if left and now < waiting.until:
+        return False
+    end(connection)
+    return True
+
+
+def end(connection: Connection) -> None:
+    """Wait no longer."""
+    connection.execute("DELETE FROM recovering")
+    connection.execute("UPDATE hub SET recovery_until_ms = NULL")
+
+
+def shown(connection: Connection) -> Waiting | None:
+    """Return whom the hub waits for, or None where it does not."""
+    row = connection.execute("SELECT recovery_until_ms FROM hub").fetchone()
+    if row is None or row[0] is None:
+        return None
+    rows = connection.execute(
+        "SELECT recovering.terminal_id, coalesce(name, ''), declared IS NOT NULL FROM recovering "
+        "LEFT JOIN terminals ON terminals.terminal_id = recovering.terminal_id ORDER BY recovering.terminal_id"
+    ).fetchall()
+    return Waiting(
+        datetime.fromtimestamp(row[0] / 1000, UTC),
+        tuple((terminal_id, name, bool(has_spoken)) for terminal_id, name, has_spoken in rows),
+    )
