@@ -101,6 +101,11 @@ class Storage(Section):
     key_file: Path | None = Field(
         default=None, description="file with the database key, made on first start; unset: keys/database.key in `state`"
     )
+    trusted_disk: bool = Field(
+        default=True,
+        description="the disk keeps what it said it has written, also in a power cut; if not, nothing is redeemed"
+        " after an unclean end until the hub was heard",
+    )
     keep_acked_days: int = Field(
         default=14,
         ge=1,

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from agent.codes import TEXT_CHARS_MAX
-from agent.sales import BalanceAfter, Buyer, Draft, Occurred, ReversalRequest
+from agent.sales import BalanceAfter, Buyer, EventDraft, Occurred, ReversalRequest
 from sync.contract.allowance import draw
 from sync.contract.customers import Code, Value
 from sync.contract.events import POINTS_MAX, REDEEMED, REDEMPTION_REVERSED, Flag, IdentifierId, Share
@@ -204,12 +204,13 @@ class Payer:
 
 @dataclass(frozen=True, slots=True)
 class RedemptionDraft:
-    """A redemption before it has its place in the journal, or the reversal of one: its event, and what it changes.
+    """A redemption before it has its place in the journal, or the reversal of one: event, answer, and what it changes.
 
     `taken` is what each allowance gives, below 0 what it gets back.
     """
 
-    draft: Draft
+    event: EventDraft
+    answer: RedemptionResult | RedemptionReversalResult
     taken: tuple[tuple[str, int], ...]
     goodwill: int = 0
 
@@ -299,8 +300,8 @@ def plan_redemption(
         recorded_at=recorded_at,
     )
     data = _redeemed(request, program, asked, shares, goodwill) | _optional(request.staff_ref, buyer.flags)
-    draft = Draft(REDEEMED, buyer.subject, request.occurred_at, data, goodwill - asked, answer)
-    return RedemptionDraft(draft, tuple((share.allowance_id, share.points) for share in shares), goodwill)
+    event = EventDraft(REDEEMED, buyer.subject, request.occurred_at, data, goodwill - asked)
+    return RedemptionDraft(event, answer, tuple((share.allowance_id, share.points) for share in shares), goodwill)
 
 
 def plan_redemption_reversal(
@@ -327,9 +328,9 @@ def plan_redemption_reversal(
     )
     data = {"reversal_id": request.reversal_id, "redemption_id": redemption_id} | _optional(request.staff_ref, flags)
     subject = here.subject if here is not None else None
-    draft = Draft(REDEMPTION_REVERSED, subject, request.occurred_at, data, points, answer)
+    event = EventDraft(REDEMPTION_REVERSED, subject, request.occurred_at, data, points)
     back = here.taken if here is not None and gives else ()
-    return RedemptionDraft(draft, tuple((allowance_id, -taken) for allowance_id, taken in back))
+    return RedemptionDraft(event, answer, tuple((allowance_id, -taken) for allowance_id, taken in back))
 
 
 def wish(program: Program, posted: int) -> int:

@@ -13,12 +13,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import aiohttp
+
 from agent import keys
 from agent.config import Settings
 from agent.counter import Counter
 from agent.display import CustomerDisplay
 from agent.imaging.decoder import Decoder
 from agent.recognition import Chain, HubWord
+from agent.reserving import TIMEOUTS, hub_asked, reservations
 from agent.scan_files import one_code
 from agent.scanners.folder import FolderScanner
 from agent.screen import HubShown, Screen, ShopShown, fault_shown
@@ -29,6 +32,7 @@ from agent.web.guard import PosKey
 from sync.contract.protocol import ProblemCode
 from sync.contract.signing import Prover
 from sync.hub_client import HubClient, open_session
+from sync.hub_line import Timeouts
 from sync.pump.line import HubState, Line
 from sync.pump.puller import Puller
 from sync.pump.pusher import Pusher, Terminal
@@ -113,11 +117,11 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         display = CustomerDisplay(screen, clock)
         standing = _Standing(store, clock)
         line = Line(clock, lambda state: screen.put_hub(standing.shown(state)))
-        counter = Counter(store, screen, _chain(settings, enrolment.now), clock, _hub_word(line, clock))
         session = await stack.enter_async_context(open_session(settings.hub.ca_file))
-        hub = HubClient(session, settings.hub.url, enrolment.now.answer.terminal_id, enrolment.credential)
+        keeper = reservations(store, enrolment.client(session, TIMEOUTS), line, screen, clock)
+        asked = hub_asked(keeper, line)
+        counter = Counter(store, screen, _chain(settings, enrolment.now), clock, _hub_word(line, clock), asked)
         decoder = await stack.enter_async_context(Decoder())
-        pos_key = PosKey(keys.pos_key(settings.pos_key_file, settings.api.key_group))
         behind = Behind(
             counter,
             screen,
@@ -126,7 +130,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             board,
             metrics,
             clock,
-            pos_key,
+            PosKey(keys.pos_key(settings.pos_key_file, settings.api.key_group)),
             lambda: keys.new_pos_key(settings.pos_key_file, settings.api.key_group),
             settings.sessions_file,
             settings.api.searches_per_minute,
@@ -137,7 +141,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         uploads = _Uploads(settings, enrolment, store, line, clock)
         watchdog = Watchdog(uploads.open, store.journal.waiting, line, clock)
         standing.watch(watchdog)
-        puller = Puller(store.cache, hub, line, screen.touched, clock)
+        puller = Puller(store.cache, enrolment.client(session), line, screen.touched, clock)
         scanner = _Scanner(settings, decoder, counter, clock)
         async with asyncio.TaskGroup() as group:
             running_tasks = [
@@ -148,6 +152,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
                 group.create_task(
                     supervise("download", _telling(puller.run, store.damaged.ring), clock=clock, board=board)
                 ),
+                group.create_task(supervise("allowances", keeper.run, clock=clock, board=board)),
                 group.create_task(supervise("scanner", scanner.run, clock=clock, board=board)),
                 group.create_task(_upkeep(settings, store, line, clock, board)),
             ]
@@ -161,12 +166,17 @@ class _Enrolled:
 
     def __init__(self, settings: Settings) -> None:
         self._file = settings.enrolment_file
+        self._hub_url = settings.hub.url
         self.now = keys.read_enrolment(self._file)
         if self.now.hub_url != settings.hub.url:
             _log.info("hub moved since the enrolment: enrolled_at=%s now=%s", self.now.hub_url, settings.hub.url)
 
     def credential(self) -> str:
         return self.now.answer.credential
+
+    def client(self, session: aiohttp.ClientSession, timeouts: Timeouts | None = None) -> HubClient:
+        """Return a way to the hub for this terminal."""
+        return HubClient(session, self._hub_url, self.now.answer.terminal_id, self.credential, timeouts=timeouts)
 
     async def keep_credential(self, credential: str) -> None:
         """Write a new credential down, and use it from then on."""
@@ -188,8 +198,17 @@ class _Uploads:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Upload]:
-        terminal = Terminal(VERSION, self._store.cache.cursor, self._enrolment.keep_credential, self._key.public)
-        prover = Prover(self._store.journal.terminal.inc, self._key)
+        allowances, running = self._store.allowances, self._store.journal.terminal.inc
+        terminal = Terminal(
+            VERSION,
+            self._store.cache.cursor,
+            self._enrolment.keep_credential,
+            self._key.public,
+            allowances.held,
+            lambda: allowances.asking(by_hello=True),
+            running,
+        )
+        prover = Prover(running, self._key)
         async with open_session(self._settings.ca_file) as session:
             terminal_id = self._enrolment.now.answer.terminal_id
             hub = HubClient(session, self._settings.url, terminal_id, self._enrolment.credential, prover=prover)
@@ -230,7 +249,12 @@ async def _open_store(settings: Settings, enrolment: keys.Enrolment, clock: Cloc
     key = keys.database_key(settings.database_key_file, settings.journal_file)
     answer = enrolment.answer
     async with open_store(
-        settings.till.state, key, terminal_id=answer.terminal_id, store_id=answer.store_id, clock=clock
+        settings.till.state,
+        key,
+        terminal_id=answer.terminal_id,
+        store_id=answer.store_id,
+        clock=clock,
+        trusted_disk=settings.storage.trusted_disk,
     ) as store:
         if store.cache.program is None:
             await store.cache.keep_program(answer.program)

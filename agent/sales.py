@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, field_validator, model_validator
 
 from agent.codes import TEXT_CHARS_MAX
 from sync.contract.customers import Code, Currency, Value
@@ -130,15 +130,21 @@ class ReversalResult(Value):
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """An event before it has its place in the journal: its type, subject and data, its effect, its answer."""
+class EventDraft:
+    """An event before it has its place in the journal: its type, subject and data, and its effect."""
 
     type: str
     subject: str | None
     time: datetime
     data: dict[str, Any]
     points: int
-    answer: BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Draft(EventDraft):
+    """A sale or a reversal before it has its place in the journal, and its answer."""
+
+    answer: SaleResult | ReversalResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from aiohttp import hdrs
 from pydantic import BaseModel
 from yarl import URL
 
+from sync.contract.allowance import AllowancesRequest, AllowancesWord
 from sync.contract.chain import PROOF_HEADER, Stretch, write_proof
 from sync.contract.protocol import (
     BATCH_CONTENT_TYPE,
@@ -171,6 +172,10 @@ class HubClient:
         """Ask whom these lead to."""
         request = IdentifiersRequest(presented=tuple(presented))
         return await self._line.ask(_post(("identifiers",), request, hub_epoch), IdentifiersAnswer)
+
+    async def allowances(self, hub_epoch: str, request: AllowancesRequest) -> AllowancesWord:
+        """Ask for points to be reserved, and hear all that is."""
+        return await self._line.ask(_post(("allowances",), request, hub_epoch), AllowancesWord)
 
     async def rotate_credential(self) -> CredentialAnswer:
         """Return a new credential."""

@@ -7,7 +7,8 @@ nothing. A word that may be older than one that was taken in the meantime is not
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from sync.contract.events import POINTS_MAX
 from sync.runtime.clock import Clock
 from sync.runtime.database import Reader, Writer
 from sync.runtime.near_reader import NearReader
-from sync.runtime.sqlite_file import Connection
+from sync.runtime.sqlite_file import Connection, DatabaseFull
 
 # Each incarnation that spent, one look at the index for each.
 _INCARNATIONS = """
@@ -41,11 +42,12 @@ REMEMBERED_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class _Question:
     """A question to the hub: after how many words it was asked, and when. Ages are counted from here, to be safe."""
 
     number: int
     when: Reading
+    by_hello: bool
 
 
 class Allowances:
@@ -63,6 +65,7 @@ class Allowances:
         self._elsewhere: OrderedDict[str, int] = OrderedDict()
         self._is_stale = False
         self._notice = asyncio.Event()
+        self._changed: Callable[[frozenset[str]], None] = lambda _: None
 
     @property
     def notice(self) -> asyncio.Event:
@@ -101,28 +104,38 @@ class Allowances:
         spent = self._near.read(lambda connection: max(_spent_of(connection, customer_id), 0))
         return Want(customer_id=customer_id, points=min(points + spent, POINTS_MAX))
 
-    def asking(self) -> Asking:
-        """Return a question that is about to be asked; its answer goes to `keep` with it."""
-        return Asking(self._words, reading(self._clock))
+    def tell(self, changed: Callable[[frozenset[str]], None]) -> None:
+        """Take whom to tell of customers whose allowances changed."""
+        self._changed = changed
 
-    async def keep(self, asking: Asking, word: AllowancesWord, *, by_hello: bool = False) -> frozenset[str] | None:
-        """Let the hub's word replace the list; return whose allowances changed, or None where it came too late.
+    def asking(self, *, by_hello: bool = False) -> Callable[[AllowancesWord], Awaitable[bool]]:
+        """Return what keeps the answer to a question that is about to be asked: it lets the word replace the list.
 
-        Raises:
-            DatabaseError: the word before stands.
+        It tells whether it did. A word that crossed another one on its way may be older, and changes nothing; nor does
+        one that comes while the disk is full.
         """
-        if asking.number != self._words:
-            return None
+        question = _Question(self._words, reading(self._clock), by_hello)
+        return lambda word: self._keep(question, word)
+
+    async def _keep(self, question: "_Question", word: AllowancesWord) -> bool:
+        if question.number != self._words:
+            return False
         self._words += 1
-        when = asking.when
-        touched = await self._writer.write(lambda connection: _replace(connection, when, word, by_hello=by_hello))
+        when, by_hello = question.when, question.by_hello
+        try:
+            touched = await self._writer.write(lambda connection: _replace(connection, when, word, by_hello=by_hello))
+            if by_hello:
+                await renew(self._folder, self._writer)
+        except DatabaseFull:
+            return False
         for customer_id in {one.customer_id for one in word.allowances}:
             self._elsewhere.pop(customer_id, None)
         for refused in word.refused:
             _remember(self._elsewhere, refused.customer_id, refused.reserved_elsewhere)
         if by_hello:
-            await renew(self._folder, self._writer)
-        return touched | {refused.customer_id for refused in word.refused}
+            self._notice.set()
+        self._changed(touched | {refused.customer_id for refused in word.refused})
+        return True
 
     async def held(self) -> tuple[HeldAllowance, ...]:
         """Return what this till holds and has not returned, for a hub that may have forgotten it."""
@@ -161,13 +174,10 @@ class Allowances:
         return await self._reader.read(read)
 
     async def note_time(self) -> None:
-        """Write down that it is at least so late: a clock that is set back later is then noticed, also over a restart.
-
-        Raises:
-            DatabaseError: nothing was written.
-        """
+        """Write down that it is at least so late: a clock that is set back later is noticed, also over a restart."""
         now_ms = reading(self._clock).wall_ms
-        await self._writer.write(lambda connection: note_time(connection, now_ms))
+        with suppress(DatabaseFull):
+            await self._writer.write(lambda connection: note_time(connection, now_ms))
 
 
 def read_purse(connection: Connection, customer_id: str | None, subjects: Sequence[str], now: Reading) -> Purse:

@@ -9,9 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pydantic import BaseModel
-
-from agent.sales import Draft, SaleHere
+from agent.sales import Draft, EventDraft, ReversalResult, SaleHere, SaleResult
 from agent.store.files import milliseconds
 from sync.contract.events import canonical_json, event_id, event_source
 from sync.contract.ledger import Balance, fold
@@ -103,7 +101,7 @@ class Recorded:
     """The answer to an act: `result` as kept, the first one, however often it is asked for. `answer` if it is new."""
 
     result: str
-    answer: BaseModel | None
+    answer: SaleResult | ReversalResult | None
     subject: str | None
 
     @property
@@ -235,7 +233,7 @@ def pending_on(connection: Connection, basis: Basis) -> list[int]:
     return [points for subject, points in pending.items() if subject not in shared]
 
 
-def append(connection: Connection, terminal: Terminal, stamp: Stamp, draft: Draft) -> tuple[int, int]:
+def append(connection: Connection, terminal: Terminal, stamp: Stamp, draft: EventDraft) -> tuple[int, int]:
     """Write an event and its effect behind the last one of this incarnation; return its position and its seq."""
     now_ms = milliseconds(stamp.recorded_at)
     position, seq = _next_place(connection, terminal.inc, now_ms)

@@ -9,11 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from agent.redemptions import Purse, Reading, RedemptionDraft, RedemptionHere
-from agent.sales import Draft
+from agent.redemptions import (
+    Purse,
+    Reading,
+    RedemptionDraft,
+    RedemptionHere,
+    RedemptionResult,
+    RedemptionReversalResult,
+)
+from agent.sales import EventDraft
 from agent.store.allowances import read_purse
 from agent.store.ballast import Ballast, no_room
-from agent.store.entries import Basis, Recorded, Stamp, StoreError, Terminal, append, pending_on
+from agent.store.entries import Basis, Stamp, StoreError, Terminal, append, pending_on
 from agent.store.files import milliseconds
 from agent.store.journal import EventJournal
 from agent.store.trust import note_time
@@ -61,6 +68,15 @@ class GivingBackEntry:
     plan: Callable[[RedemptionHere | None], RedemptionDraft]
 
 
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """The answer to an act: `result` as kept, the first one, however often it is asked for. `answer` if it is new."""
+
+    result: str
+    answer: RedemptionResult | RedemptionReversalResult | None
+    subject: str | None
+
+
 class Redeemer:
     """Records redemptions and their reversals."""
 
@@ -70,7 +86,7 @@ class Redeemer:
         self._journal = journal
         self._ballast = ballast
 
-    async def redeem(self, entry: RedemptionEntry, stamp: Stamp) -> Recorded:
+    async def redeem(self, entry: RedemptionEntry, stamp: Stamp) -> Redeemed:
         """Record a redemption, durable on return; the same again answers the first result.
 
         Raises:
@@ -83,7 +99,7 @@ class Redeemer:
             entry = replace(entry, decide=no_room)
         return await self._record(lambda connection, here: record_redemption(connection, here, stamp, entry))
 
-    async def give_back(self, entry: GivingBackEntry, stamp: Stamp) -> Recorded:
+    async def give_back(self, entry: GivingBackEntry, stamp: Stamp) -> Redeemed:
         """Record the reversal of a redemption, durable on return; the same again answers the first result.
 
         Raises:
@@ -119,7 +135,7 @@ class Redeemer:
         return recorded
 
 
-def record_redemption(connection: Connection, terminal: Terminal, stamp: Stamp, entry: RedemptionEntry) -> Recorded:
+def record_redemption(connection: Connection, terminal: Terminal, stamp: Stamp, entry: RedemptionEntry) -> Redeemed:
     """Write a redemption's event, spends, effect and answer, or return the first answer.
 
     Raises:
@@ -137,23 +153,23 @@ def record_redemption(connection: Connection, terminal: Terminal, stamp: Stamp, 
             raise RedemptionIdReused(
                 f"redemption {entry.redemption_id} was recorded with another content; give each its own id"
             )
-        return Recorded(known[1], None, known[2].hex() if known[2] else None)
+        return Redeemed(known[1], None, known[2].hex() if known[2] else None)
     decision = entry.decide()
     now = Reading(milliseconds(stamp.recorded_at), stamp.monotonic_ms, stamp.boot_id)
     purse = read_purse(connection, decision.customer_id, decision.basis.subjects, now)
     planned = decision.plan(fold(decision.basis.posted, pending_on(connection, decision.basis)), purse)
-    position, seq = append(connection, terminal, stamp, planned.draft)
+    position, seq = append(connection, terminal, stamp, planned.event)
     _note_spends(connection, planned, terminal.inc, seq, position)
     note_time(connection, now.wall_ms)
-    result = planned.draft.answer.model_dump_json(exclude={"kind"})
+    result = planned.answer.model_dump_json(exclude={"kind"})
     connection.execute(
         "INSERT INTO redemptions (redemption_id, fingerprint, position, result) VALUES (?, ?, ?, ?)",
         (entry.redemption_id, entry.fingerprint, position, result),
     )
-    return Recorded(result, planned.draft.answer, planned.draft.subject)
+    return Redeemed(result, planned.answer, planned.event.subject)
 
 
-def record_giving_back(connection: Connection, terminal: Terminal, stamp: Stamp, entry: GivingBackEntry) -> Recorded:
+def record_giving_back(connection: Connection, terminal: Terminal, stamp: Stamp, entry: GivingBackEntry) -> Redeemed:
     """Write the reversal of a redemption, or return the first answer.
 
     Raises:
@@ -170,25 +186,25 @@ def record_giving_back(connection: Connection, terminal: Terminal, stamp: Stamp,
             raise GivingBackIdReused(
                 f"reversal {entry.reversal_id} was recorded with another content; give each reversal its own id"
             )
-        return Recorded(known[1], None, known[2].hex() if known[2] else None)
+        return Redeemed(known[1], None, known[2].hex() if known[2] else None)
     planned = entry.plan(_redemption_here(connection, entry.redemption_id))
-    position, seq = append(connection, terminal, stamp, planned.draft)
+    position, seq = append(connection, terminal, stamp, planned.event)
     _note_spends(connection, planned, terminal.inc, seq, position)
-    result = planned.draft.answer.model_dump_json(exclude={"kind"})
+    result = planned.answer.model_dump_json(exclude={"kind"})
     connection.execute(
         "INSERT INTO redemption_reversals (reversal_id, fingerprint, redemption_id, position, result)"
         " VALUES (?, ?, ?, ?, ?)",
         (entry.reversal_id, entry.fingerprint, entry.redemption_id, position, result),
     )
     connection.execute("UPDATE redemptions SET is_reversed = 1 WHERE redemption_id = ?", (entry.redemption_id,))
-    return Recorded(result, planned.draft.answer, planned.draft.subject)
+    return Redeemed(result, planned.answer, planned.event.subject)
 
 
 def record_return(connection: Connection, terminal: Terminal, stamp: Stamp, allowance_id: str) -> None:
     """Give all that is left of an allowance back to the hub: it is not spent any more from here on."""
-    returned = AllowanceReturned(allowance_id=allowance_id)
-    draft = Draft(ALLOWANCE_RETURNED, None, stamp.recorded_at, returned.model_dump(), 0, returned)
-    position, seq = append(connection, terminal, stamp, draft)
+    data = AllowanceReturned(allowance_id=allowance_id).model_dump()
+    event = EventDraft(ALLOWANCE_RETURNED, None, stamp.recorded_at, data, 0)
+    position, seq = append(connection, terminal, stamp, event)
     connection.execute(
         "INSERT INTO spends (allowance_id, inc, seq, position, points) VALUES (?, ?, ?, ?, NULL)",
         (allowance_id, terminal.inc, seq, position),
@@ -200,10 +216,10 @@ def _note_spends(connection: Connection, planned: RedemptionDraft, inc: str, seq
         "INSERT INTO spends (allowance_id, inc, seq, position, points) VALUES (?, ?, ?, ?, ?)",
         [(allowance_id, inc, seq, position, points) for allowance_id, points in planned.taken],
     )
-    if planned.goodwill and planned.draft.subject is not None:
+    if planned.goodwill and planned.event.subject is not None:
         connection.execute(
             "INSERT INTO goodwill (subject, inc, seq, points) VALUES (?, ?, ?, ?)",
-            (bytes.fromhex(planned.draft.subject), inc, seq, planned.goodwill),
+            (bytes.fromhex(planned.event.subject), inc, seq, planned.goodwill),
         )
 
 

@@ -10,12 +10,13 @@ Two rules that the store keeps and the pump relies on:
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Protocol
 
+from sync.contract.allowance import AllowancesWord, Want
 from sync.contract.chain import Link, link
 from sync.contract.protocol import (
     AppliedThrough,
@@ -133,6 +134,30 @@ class Cache(Protocol):
 
     async def finish_snapshot(self, manifest: SnapshotManifest) -> None:
         """Let the loaded snapshot take the live cache's place, with the manifest's cursor, coverage and program."""
+
+
+# Keeps the hub's word on allowances; tells whether it was kept. One that crossed another word on its way is not.
+KeepWord = Callable[[AllowancesWord], Awaitable[bool]]
+
+
+class Reserved(Protocol):
+    """What the hub reserved for this terminal, as it last said."""
+
+    @property
+    def notice(self) -> asyncio.Event:
+        """Set whenever the hub should be asked something."""
+
+    def take_wishes(self) -> tuple[tuple[Want, ...], bool]:
+        """Return what to ask for, and whether to ask even where that is nothing. Wishes are taken once."""
+
+    def want(self, customer_id: str, points: int) -> Want:
+        """Return a wish as the hub counts it: it does not know the spends that are still on their way."""
+
+    def asking(self) -> KeepWord:
+        """Return what keeps the answer to a question that is about to be asked."""
+
+    async def note_time(self) -> None:
+        """Write down that it is at least so late."""
 
 
 class Hub(Protocol):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NoReturn
 
+from sync.contract.allowance import HeldAllowance
 from sync.contract.events import EVENT_TYPES
 from sync.contract.protocol import (
     BATCH_BYTES_MAX,
@@ -25,7 +26,7 @@ from sync.contract.versions import PROTOCOLS
 from sync.hub_errors import HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from sync.pump.line import Direction, HubTime, Line, first_of
 from sync.pump.pace import EVENTS_START, BatchSize, Ladder, Pace
-from sync.pump.ports import Batch, Hub, Journal
+from sync.pump.ports import Batch, Hub, Journal, KeepWord
 from sync.pump.steps import (
     WITHHELD_REASON,
     AfterError,
@@ -59,6 +60,9 @@ class Terminal:
     keep_credential: Callable[[str], Awaitable[None]]
     # The public half of the key that uploads are signed with, for a hub that was never told.
     public_key: str | None = None
+    # What the hub reserved for the terminal, and what keeps the hub's next word on it.
+    held: Callable[[], Awaitable[tuple[HeldAllowance, ...]]] | None = None
+    asking: Callable[[], KeepWord] | None = None
 
 
 class Pusher:
@@ -114,6 +118,7 @@ class Pusher:
         self._line.hello_wanted.clear()
         asked = tuple(await self._journal.incarnations())[:INCARNATIONS_PER_HELLO_MAX]
         request = await self._hello_request(asked)
+        keep_word = self._terminal.asking() if self._terminal.asking is not None else None
         asked_s = self._clock.monotonic()
         answer = await self._hub.hello(request)
         answered_s = self._clock.monotonic()
@@ -130,6 +135,8 @@ class Pusher:
         # The hub read its clock about half-way between question and answer.
         hub_time = HubTime(answer.server_time, (asked_s + answered_s) / 2, self._clock.boot_id)
         self._line.greeted(answer.hub_epoch, hub_time)
+        if answer.allowances is not None and keep_word is not None:
+            await keep_word(answer.allowances)
         await self._spread(answer)
         return answer.hub_epoch
 
@@ -149,6 +156,7 @@ class Pusher:
             monoms=int(self._clock.monotonic() * 1000),
             bootid=self._clock.boot_id,
             public_key=self._terminal.public_key,
+            allowances=await self._terminal.held() if self._terminal.held is not None else (),
         )
 
     async def _spread(self, answer: HelloAnswer) -> None:

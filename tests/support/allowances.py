@@ -8,8 +8,7 @@ from typing import Any
 from agent.redemptions import Payer, Purse, RedemptionRequest, plan_redemption, plan_redemption_reversal
 from agent.sales import Buyer, fingerprint
 from agent.store import Store
-from agent.store.entries import Recorded
-from agent.store.spends import GivingBackEntry, RedemptionDecision, RedemptionEntry
+from agent.store.spends import GivingBackEntry, Redeemed, RedemptionDecision, RedemptionEntry
 from sync.contract.allowance import Allowance, AllowancesWord, NotGranted
 from sync.contract.ledger import Balance
 from sync.contract.program import Program
@@ -30,9 +29,9 @@ def word(
     return AllowancesWord(hub_epoch=EPOCH, allowances=allowances, applied=dict(applied or {}), refused=refused)
 
 
-async def hear(store: Store, said: AllowancesWord, *, by_hello: bool = True) -> frozenset[str] | None:
+async def hear(store: Store, said: AllowancesWord, *, by_hello: bool = True) -> bool:
     """Let the store hear the hub's word."""
-    return await store.allowances.keep(store.allowances.asking(), said, by_hello=by_hello)
+    return await store.allowances.asking(by_hello=by_hello)(said)
 
 
 def redemption(redemption_id: str = "d-1", points: int | None = None, **changes: Any) -> RedemptionRequest:
@@ -49,7 +48,7 @@ def redemption(redemption_id: str = "d-1", points: int | None = None, **changes:
 
 async def redeem(
     store: Store, redemption_id: str = "d-1", points: int | None = None, *, rules: Program | None = None
-) -> Recorded:
+) -> Redeemed:
     """Record a redemption on card number 1 as the counter does."""
     request = redemption(redemption_id, points)
     subject = shop.card_id(shop.card())
@@ -67,7 +66,7 @@ async def redeem(
     return await store.redeemer.redeem(RedemptionEntry(redemption_id, fingerprint(request, subject), decide), stamp)
 
 
-async def give_back(store: Store, reversal_id: str = "g-1", redemption_id: str = "d-1") -> Recorded:
+async def give_back(store: Store, reversal_id: str = "g-1", redemption_id: str = "d-1") -> Redeemed:
     """Record the reversal of a redemption as the counter does."""
     request = shop.reversal(reversal_id)
     stamp = store.journal.stamp()

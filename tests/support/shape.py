@@ -51,7 +51,7 @@ LAYERS = (
         r"agent\.(buyers|counter|decisions|recognition|redeeming|scan_files)",
     ),
     ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.(guard|refusals|routes)"),
-    ("6 roots", r"(agent|sync\.hub)\.(root|commands|__main__)", r"agent\.demo(\..+)?"),
+    ("6 roots", r"(agent|sync\.hub)\.(root|commands|__main__)", r"agent\.reserving", r"agent\.demo(\..+)?"),
 )
 # Rooms without a clock, a log, a file or an await: they receive `now` and ids.
 PURE = re.compile(

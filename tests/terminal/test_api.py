@@ -201,7 +201,10 @@ async def test_health_readiness_and_metrics_tell_how_the_till_does(tmp_path: Pat
     async with till_and_pos(tmp_path) as (_, pos):
         assert await pos.get("/healthz") == (200, {"ok": True})
         status, ready = await pos.get("/readyz")
-        assert (status, set(ready["loops"])) == (200, {"upload", "download", "scanner", "ballast", "prune", "wipe"})
+        assert (status, set(ready["loops"])) == (
+            200,
+            {"upload", "download", "allowances", "scanner", "ballast", "prune", "wipe"},
+        )
         await pos.post("/api/v1/sales", _sale())
         async with pos.session.get(pos.url + "/metrics") as answer:
             text = await answer.text()

@@ -35,7 +35,7 @@ async def _listed(store: Store, limit: int = 50) -> list[Act]:
     return [kept.act for kept in (await store.acts.newest(limit)).rows]
 
 
-async def _states(store: Store) -> dict[str, tuple[ActState, Held | None]]:
+async def _states(store: Store) -> dict[str | None, tuple[ActState, Held | None]]:
     return {act.sale_id: (act.state, act.held) for act in await _listed(store)}
 
 
@@ -85,7 +85,7 @@ async def test_a_reversal_changes_the_act_and_is_none_itself(store: Store) -> No
         (2, "s-2", 0, ActState.TAKEN_BACK),
         (1, "s-1", 5, ActState.TAKEN_BACK),
     ]
-    assert [kept.act for act in acts if (kept := store.acts.of_sale(act.sale_id))] == acts
+    assert [kept.act for act in acts if (kept := store.acts.of_sale(act.sale_id or ""))] == acts
 
 
 async def test_an_act_says_when_the_hub_does_not_count_it(store: Store) -> None:
