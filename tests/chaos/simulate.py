@@ -4,6 +4,7 @@ A seed that breaks a promise is written to a file; `--seed N --trace` shows what
 """
 
 import argparse
+import gc
 import sys
 import tempfile
 import time
@@ -55,7 +56,7 @@ def run_seeds(seeds: list[int], jobs: int = 1, without: str | None = None) -> It
         yield from map(work, seeds)
         return
     blank_files()  # before the processes part, so that they share them and this one deletes them
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=gc.freeze) as pool:
         yield from pool.map(work, seeds, chunksize=8)
 
 

@@ -6,7 +6,6 @@
 import asyncio
 import functools
 import hashlib
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,7 @@ from sync.hub_errors import HubBusy, HubRefused, HubUnreachable
 from sync.pump.ports import Batch
 from sync.runtime.database import Reader, Writer, open_reader, open_writer
 from sync.runtime.sqlite_file import Connection, DatabaseError, open_for_reading
+from tests.chaos.simulation.shelf import copy_folder
 from tests.chaos.simulation.virtual import Machine, SimClock, as_any
 
 IDENTIFIER_KEY = b"k" * 32
@@ -226,7 +226,7 @@ class HubSide:
     def keep_image(self) -> None:
         """Make a backup."""
         image = self.folder.with_name(f"hub-image-{len(self._images)}")
-        shutil.copytree(self.folder, image, ignore=shutil.ignore_patterns("*-shm", "snapshots"))
+        copy_folder(self.folder, image)
         self._images.append(image)
 
     async def restore(self) -> bool:
@@ -237,7 +237,7 @@ class HubSide:
         image = self.die.choice(self._images)
         for old in self.folder.glob("hub.db*"):
             old.unlink()
-        shutil.copytree(image, self.folder, dirs_exist_ok=True)
+        copy_folder(image, self.folder)
         await self.start(is_restored=True)
         return True
 

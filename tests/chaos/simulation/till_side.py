@@ -24,6 +24,7 @@ from sync.pump.puller import Puller
 from sync.pump.pusher import Pusher, Terminal
 from sync.runtime.sqlite_file import open_for_reading
 from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE, terminal_key
+from tests.chaos.simulation.shelf import copy_folder
 from tests.chaos.simulation.virtual import Machine, SimClock
 from tests.chaos.simulation.wire import Wire
 
@@ -76,6 +77,12 @@ class Life(NamedTuple):
 def card_id(card: int) -> str:
     """Return the identifier id of a card by its serial."""
     return identifier_id(IDENTIFIER_KEY, Scheme.CARD, make_card_number(card))
+
+
+@functools.lru_cache(maxsize=1024)
+def _identity(text: str) -> tuple[str, int]:
+    event: dict[str, Any] = json.loads(text)
+    return event["inc"], event["seq"]
 
 
 class TillSide:
@@ -132,13 +139,13 @@ class TillSide:
     def keep_image(self) -> None:
         """Note the state that a disk which lies about its syncs would fall back to."""
         image = self.folder.with_name(f"{self.terminal_id}-image-{len(self._images)}")
-        shutil.copytree(self.folder, image, ignore=shutil.ignore_patterns("*-shm"))
+        copy_folder(self.folder, image)
         self._images.append(image)
 
     def lose_tail(self) -> None:
         """Fall back to the newest such state, after a crash."""
         shutil.rmtree(self.folder)
-        shutil.copytree(self._images[-1], self.folder)
+        copy_folder(self._images[-1], self.folder)
         self.clock.boot_id = f"boot-{self._starts}"
 
     def lose_cache_tail(self) -> None:
@@ -175,11 +182,10 @@ class TillSide:
                 rows = connection.execute(_JOURNAL).fetchall()
             finally:
                 connection.close()
-        recorded = []
-        for text, subject, points, state in rows:
-            event: dict[str, Any] = json.loads(text)
-            recorded.append(Recorded(event["inc"], event["seq"], subject or None, points, text, state is None))
-        return recorded
+        return [
+            Recorded(*_identity(text), subject or None, points, text, state is None)
+            for text, subject, points, state in rows
+        ]
 
     def place(self) -> tuple[str, int] | None:
         """Return the epoch and position that the cache stands at, or None where it was never loaded."""

@@ -7,6 +7,7 @@ same seed.
 
 import asyncio
 import contextvars
+import heapq
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -25,8 +26,38 @@ class Stuck(Exception):
     """Nothing will ever happen again, or everything happens at one instant."""
 
 
+class Planned:
+    """A callback that is due, or was cancelled. Stands for `asyncio.Handle` and `asyncio.TimerHandle`."""
+
+    __slots__ = ("_when_s", "args", "callback", "context")
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None, when_s: float
+    ) -> None:
+        self.callback: Callable[..., object] | None = callback
+        self.args = args
+        self.context = context if context is not None else contextvars.copy_context()
+        self._when_s = when_s
+
+    def cancel(self) -> None:
+        """Let it never be called."""
+        self.callback, self.args = None, ()
+
+    def cancelled(self) -> bool:
+        """Tell whether it was cancelled, or is over."""
+        return self.callback is None
+
+    def when(self) -> float:
+        """Return the virtual time at which it is due."""
+        return self._when_s
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
-    """An event loop without sockets or threads, whose time jumps."""
+    """An event loop without sockets or threads, whose time jumps.
+
+    What every callback passes through is written anew here, without what debugging, sockets and threads need: the loop
+    of asyncio took a sixth of a seed's time.
+    """
 
     def __init__(self, die: random.Random) -> None:
         super().__init__()
@@ -34,24 +65,39 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now_s = 0.0
         self._rounds = 0
         self.rounds = 0
-        self._clock_resolution = 1e-6
-        self._selector = self  # the base class asks it to wait for sockets
+        self._due: deque[Planned] = deque()
+        self._timers: list[tuple[float, int, Planned]] = []
+        self._count = 0
         self.set_exception_handler(lambda _, context: self.failures.append(context))
         self.failures: list[dict[str, Any]] = []
 
     def time(self) -> float:
         return self._now_s
 
-    def select(self, timeout: float | None) -> list[Any]:
-        """Stand for the wait on sockets: let the time pass that the loop would have waited."""
-        if timeout is None:
-            raise Stuck("everybody waits and no timer is set")
-        self._rounds = 0 if timeout > 0 else self._rounds + 1
-        if self._rounds > CALLBACKS_AT_ONE_INSTANT_MAX:
-            raise Stuck("the loop spins: time does not pass any more")
-        self.rounds += 1
-        self._now_s += max(timeout, 0.0)
-        return []
+    def get_debug(self) -> bool:
+        return False
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Planned:
+        planned = Planned(callback, args, context, 0.0)
+        self._due.append(planned)
+        return planned
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Planned:
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Planned:
+        planned = Planned(callback, args, context, when)
+        self._count += 1
+        heapq.heappush(self._timers, (when, self._count, planned))
+        return planned
 
     def run_in_executor(self, _: Any, func: Callable[..., T], *args: Any) -> "asyncio.Future[T]":  # type: ignore[override]
         """Stand for a thread of the pool."""
@@ -64,11 +110,31 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.call_later(self._die.choice(JOB_DELAYS_S), work)
         return done
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        """There are no sockets."""
-
-    def _write_to_self(self) -> None:
-        """There is no other thread."""
+    def _run_once(self) -> None:
+        """Run all that is due; where nothing is, let the time pass up to the next timer first."""
+        due, timers = self._due, self._timers
+        while timers and timers[0][2].callback is None:
+            heapq.heappop(timers)
+        self._rounds += 1
+        if not due:
+            if not timers:
+                raise Stuck("everybody waits and no timer is set")
+            if timers[0][0] > self._now_s:
+                self._now_s = timers[0][0]
+                self._rounds = 0
+        if self._rounds > CALLBACKS_AT_ONE_INSTANT_MAX:
+            raise Stuck("the loop spins: time does not pass any more")
+        self.rounds += 1
+        until_s = self._now_s + 1e-6
+        while timers and timers[0][0] <= until_s:
+            due.append(heapq.heappop(timers)[2])
+        for _ in range(len(due)):
+            planned = due.popleft()
+            if planned.callback is not None:
+                try:
+                    planned.context.run(planned.callback, *planned.args)
+                except Exception as error:  # noqa: BLE001 - as a loop does: the others go on, and the seed fails
+                    self.failures.append({"exception": error})
 
 
 class Machine:

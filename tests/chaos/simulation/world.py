@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 from agent.codes import make_card_number
-from agent.store import open_store
+from agent.store import damage, open_store
 from sync.contract.program import EarnRule, Program
 from sync.hub import snapshot_files, snapshots
 from sync.hub.customer_rows import CustomerRow, to_row
@@ -35,6 +35,7 @@ from tests.chaos.simulation.acts import ACTS, Act
 from tests.chaos.simulation.checks import ALWAYS, AT_REST
 from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE, HubSide
 from tests.chaos.simulation.oracle import Oracle
+from tests.chaos.simulation.shelf import copy_folder, kept_open
 from tests.chaos.simulation.till_side import CURRENCY, KEY, TillSide
 from tests.chaos.simulation.virtual import InThread, Machine, SimClock, Stuck, as_any, pass_time, run
 
@@ -231,6 +232,8 @@ def simulated(die: random.Random) -> Iterator[None]:
         mock.patch.object(database, "aiosqlite", SimpleNamespace(Connection=InThread)),
         mock.patch.object(sqlite_file, "_ENCRYPTS", new=False),
         mock.patch.object(sqlite_file, "_migration_files", _migration_files),
+        mock.patch.object(damage, "quick_check", return_value=True),
+        kept_open(),
         mock.patch.object(pace, "random", dice),
         mock.patch.object(clock, "secrets", secrets),
         mock.patch.object(snapshots, "chunk_texts", small_chunks),
@@ -246,11 +249,11 @@ _migration_files = functools.cache(sqlite_file._migration_files)
 
 
 def _world(die: random.Random, folder: Path, blank: Path) -> World:
-    shutil.copytree(blank / "hub", folder / "hub")
+    copy_folder(blank / "hub", folder / "hub")
     hub = HubSide(folder / "hub", Machine("hub", die), SimClock("boot-hub"))
     world = World(die, folder, die.random() < 0.3, hub)
     for terminal_id in TERMINALS[: die.choice((2, 2, 3))]:
-        shutil.copytree(blank / "till", folder / terminal_id)
+        copy_folder(blank / "till", folder / terminal_id)
         way = wire.Wire(terminal_id, hub, Machine(terminal_id, die), world.note)
         till = TillSide(terminal_id, folder / terminal_id, Machine(terminal_id, die), way, world.seen)
         till.keep_image()
