@@ -28,7 +28,7 @@ from sync.runtime.database import open_writer
 from sync.runtime.sqlite_file import Connection
 from tests.chaos.simulation import till_side
 from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE, HubSide
-from tests.chaos.simulation.till_side import TillSide
+from tests.chaos.simulation.till_side import Recorded, TillSide
 from tests.chaos.simulation.virtual import Machine, SimClock
 from tests.chaos.simulation.wire import Ask, Wire
 from tests.chaos.simulation.world import PROGRAM, Broken, World
@@ -138,6 +138,23 @@ class SteppedTill(TillSide):
         super().__init__(terminal_id, folder, way.machine, way, seen)
         self.way = way
         self.clock = SteppedClock("boot-0")
+        self.pruned: dict[tuple[str, int], Recorded] = {}
+        """What left the journal a fortnight after the hub had it; it counts as it did."""
+        self._pruned_at_image: dict[tuple[str, int], Recorded] = {}
+
+    def journal(self) -> list[Recorded]:
+        """Return all that this till knows to have committed."""
+        kept = super().journal()
+        here = {(one.inc, one.seq) for one in kept}
+        return [*(one for place, one in self.pruned.items() if place not in here), *kept]
+
+    def keep_image(self) -> None:
+        super().keep_image()
+        self._pruned_at_image = dict(self.pruned)
+
+    def lose_tail(self) -> None:
+        super().lose_tail()
+        self.pruned = dict(self._pruned_at_image)
 
     async def crash(self) -> None:
         """Fall back to the very files as they lie there now, as kill -9 leaves them; nothing is closed in order."""
@@ -183,7 +200,7 @@ class SteppedTill(TillSide):
     async def prune(self) -> None:
         """Say hello, and let the time pass after which the till keeps no more what the hub has."""
         assert self.life is not None
-        self._note_all()
+        before = {(one.inc, one.seq): one for one in super().journal()}
         self.life.line.want_hello(self.life.line.epoch)
         await self.push()
         for _ in range(2):
@@ -191,6 +208,9 @@ class SteppedTill(TillSide):
             while await self.life.store.pruner.step(KEEP, now):
                 pass
             await self.clock.sleep(KEEP.total_seconds() + 1.0)
+        for one in super().journal():
+            before.pop((one.inc, one.seq), None)
+        self.pruned |= before
 
 
 async def open_shop(folder: Path, die: random.Random) -> World:
@@ -226,8 +246,6 @@ def till_of(world: World, number: int) -> SteppedTill:
 async def come_to_rest(world: World) -> None:
     """Let every call pass until nobody has anything left to do, and check all that must be true then.
 
-    What was pruned is no more in any journal; it must be at the hub all the same, word for word.
-
     Raises:
         Broken: it is not.
     """
@@ -244,8 +262,3 @@ async def come_to_rest(world: World) -> None:
     else:
         raise Broken(f"no rest: {world._unrest()}")
     await world.check_at_rest()
-    if not world.is_lossy:
-        rows = world.hub.rows("SELECT terminal_id, inc, seq, raw FROM events JOIN streams USING (stream)")
-        held = {(terminal_id, inc, seq): raw for terminal_id, inc, seq, raw in rows}
-        if lost := [one for till in world.tills for one, text in till.ever.items() if held.get(one) != text]:
-            raise Broken(f"committed and not at the hub as it was written: {lost}")
