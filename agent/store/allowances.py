@@ -23,7 +23,7 @@ from sync.contract.allowance import (
     Want,
     remaining,
 )
-from sync.contract.events import POINTS_MAX
+from sync.contract.events import ALLOWANCE_RETURNED, POINTS_MAX, REDEEMED
 from sync.runtime.clock import Clock
 from sync.runtime.database import Reader, Writer
 from sync.runtime.near_reader import NearReader
@@ -201,6 +201,41 @@ def read_purse(connection: Connection, customer_id: str | None, subjects: Sequen
         spent_by_all=_spent_by_all(connection, applied),
         goodwill=_goodwill(connection, subjects, applied),
     )
+
+
+def rebuild_spends(connection: Connection) -> None:
+    """Write down again what the events of the journal took from allowances; what was given back waits for the hub."""
+    place = "j.event ->> '$.inc', j.event ->> '$.seq'"
+    connection.execute(
+        "INSERT OR IGNORE INTO spends (allowance_id, inc, seq, position, points)"
+        f" SELECT share.value ->> '$.allowance_id', {place}, j.position, share.value ->> '$.points'"
+        " FROM journal j, json_each(j.event, '$.data.shares') share WHERE j.event ->> '$.type' = ?",
+        (REDEEMED,),
+    )
+    connection.execute(
+        "INSERT OR IGNORE INTO spends (allowance_id, inc, seq, position, points)"
+        f" SELECT j.event ->> '$.data.allowance_id', {place}, j.position, NULL"
+        " FROM journal j WHERE j.event ->> '$.type' = ?",
+        (ALLOWANCE_RETURNED,),
+    )
+    connection.execute(
+        "INSERT OR IGNORE INTO goodwill (subject, inc, seq, points)"
+        f" SELECT j.subject, {place}, j.event ->> '$.data.goodwill' FROM journal j"
+        " WHERE j.event ->> '$.type' = ? AND j.event ->> '$.data.goodwill' > 0 AND j.subject IS NOT NULL",
+        (REDEEMED,),
+    )
+
+
+def forget_spends(connection: Connection, number: int) -> None:
+    """Delete what pruned events of an incarnation took, as far as the hub's word contains them."""
+    row = connection.execute(
+        "SELECT i.inc, min(i.pruned_through, w.through) FROM incarnations i JOIN word_coverage w USING (inc)"
+        " WHERE i.number = ?",
+        (number,),
+    ).fetchone()
+    if row is not None:
+        connection.execute("DELETE FROM spends WHERE inc = ? AND seq <= ?", row)
+        connection.execute("DELETE FROM goodwill WHERE inc = ? AND seq <= ?", row)
 
 
 def _applied(connection: Connection) -> dict[str, int]:

@@ -50,6 +50,7 @@ class OutboxRow(Value):
     points: int
     sale_id: str | None
     reversal_id: str | None
+    redemption_id: str | None = None
 
 
 class OutboxPage(Value):
@@ -155,4 +156,5 @@ def _row(entry: _Entry) -> OutboxRow:
         points=points,
         sale_id=event["data"].get("sale_id"),
         reversal_id=event["data"].get("reversal_id"),
+        redemption_id=event["data"].get("redemption_id"),
     )

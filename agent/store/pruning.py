@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import NoReturn
 
+from agent.store.allowances import forget_spends
 from agent.store.files import milliseconds
 from agent.store.settling import sweep
 from sync.contract.chain import GONE, digest
@@ -143,6 +144,7 @@ def _prune(connection: Connection, before_ms: int) -> int:
     )
     connection.execute(f"DELETE FROM journal WHERE {gone}", (first, end))
     connection.execute("UPDATE incarnations SET pruned_through = ? - first_position WHERE number = ?", (end, number))
+    forget_spends(connection, number)
     connection.execute(
         "DELETE FROM ack_marks WHERE number = ?1"
         " AND through <= (SELECT pruned_through FROM incarnations WHERE number = ?1)",

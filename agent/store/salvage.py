@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from agent.store.allowances import rebuild_spends
 from agent.store.wanted import CHUNK, TABLES, Table
 from sync.runtime.near_reader import NearReader, open_near_reader
 from sync.runtime.sqlite_file import Connection, DatabaseError, DatabaseFile, Row
@@ -154,7 +155,12 @@ def _make_whole(connection: Connection, now_ms: int) -> tuple[int, int, int]:
     inside = (
         "EXISTS (SELECT 1 FROM streams i WHERE position BETWEEN i.first_position AND i.first_position + length - 1)"
     )
-    for table in ("sales", "reversals"):  # a later event must not come to stand at the place of a lost one
+    for table in (
+        "sales",
+        "reversals",
+        "redemptions",
+        "redemption_reversals",
+    ):  # a later event must not come to stand at the place of a lost one
         connection.execute(f"UPDATE {table} SET position = -position WHERE position > 0 AND NOT {inside}")
     connection.execute("DELETE FROM set_aside WHERE position NOT IN (SELECT position FROM journal)")
     connection.execute(
@@ -163,6 +169,7 @@ def _make_whole(connection: Connection, now_ms: int) -> tuple[int, int, int]:
         " ON j.position >= i.first_position + i.swept_through AND j.position < i.first_position + i.length"
         " WHERE j.points <> 0 AND j.subject IS NOT NULL AND j.position NOT IN (SELECT position FROM set_aside)"
     )
+    rebuild_spends(connection)
     (events,) = connection.execute("SELECT count(*) FROM journal").fetchone() or (0,)
     return events + before[0], len(lost), sum(is_unsent for _, is_unsent in lost)
 

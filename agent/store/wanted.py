@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sync.contract.events import EARNED, REVERSED
+from sync.contract.events import EARNED, REDEEMED, REDEMPTION_REVERSED, REVERSED
 
 # Rows read at once; a failure costs a connection, a small chunk a little time.
 CHUNK = 200
@@ -18,7 +18,8 @@ class Table:
     named_in: str | None = None
 
 
-# `pending` follows from the journal, and how long the hub has had events begins anew.
+# `pending` and `spends` follow from the journal. How long the hub has had events begins anew; so does its word on what
+# this till may spend.
 TABLES = (
     Table("journal", "position"),
     Table("bygone", "position"),
@@ -26,6 +27,8 @@ TABLES = (
     Table("set_aside", "position"),
     Table("sales", "sale_id", is_numbered=False, named_in=EARNED),
     Table("reversals", "reversal_id", is_numbered=False, named_in=REVERSED),
+    Table("redemptions", "redemption_id", is_numbered=False, named_in=REDEEMED),
+    Table("redemption_reversals", "reversal_id", is_numbered=False, named_in=REDEMPTION_REVERSED),
     Table("presented", "id", is_numbered=False),
     Table("programs", "version"),
     Table("live_cache", "id"),
