@@ -1,0 +1,183 @@
+"""A hub that was brought back from a backup while tills held points that it does not know of (F28)."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sync.contract.allowance import AllowancesWord, HeldAllowance
+from sync.contract.events import EVENT_TYPES, REDEEMED
+from sync.contract.protocol import HelloRequest, IncarnationLength, Outcome, Reason
+from sync.hub.batch import Sender
+from sync.hub.books import parked_events
+from sync.hub.intake import replay
+from sync.hub.recovery import advance, begin, end, shown
+from sync.hub.redemption_books import listed_risks
+from sync.hub.reserving import greet
+from tests.support.hub_books import NOW, Books, card_id, customer, open_books
+from tests.support.hub_events import sale
+from tests.support.hub_redemptions import ask, asker, enrolled, redemption, returned, undoing
+
+NUMBER = "9000000000000001"
+CARD = card_id(NUMBER)
+ONE = Sender("till-1", "store-1", "1" * 16)
+TWO = Sender("till-2", "store-1", "2" * 16)
+HOURS = 24
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[Books]:
+    """Two tills, and a customer with 100 points, just after the restore."""
+    with open_books(tmp_path) as books:
+        enrolled(books, ONE, TWO)
+        books.put(customer("C-1", NUMBER, points=100))
+        books.write(lambda connection: begin(connection, NOW, HOURS))
+        yield books
+        books.check_sums()
+
+
+def hello(books: Books, sender: Sender, length: int, *held: HeldAllowance, now: datetime = NOW) -> AllowancesWord:
+    request = HelloRequest(
+        protocols=("storesync/1",),
+        agent_version="0.1.0",
+        event_types=EVENT_TYPES,
+        incarnations=(IncarnationLength(inc=sender.inc, length=length),),
+        waiting=length,
+        oldest_waiting_s=0,
+        wall=now,
+        monoms=1,
+        bootid="boot-1",
+        allowances=held,
+    )
+    return books.write(lambda connection: greet(connection, asker(sender), request, now))
+
+
+def held(allowance_id: str, amount: int, spent: int = 0) -> HeldAllowance:
+    return HeldAllowance(allowance_id=allowance_id, customer_id="C-1", amount=amount, spent=spent)
+
+
+def is_over(books: Books, now: datetime = NOW) -> bool:
+    return books.write(lambda connection: advance(connection, now))
+
+
+def judge(books: Books) -> None:
+    for event in parked_events(books.connection, (REDEEMED,), Reason.HUB_RECOVERING):
+        books.write(partial(replay, event=event, now=NOW))
+
+
+def balance(books: Books) -> int:
+    return books.number("SELECT points FROM balances WHERE customer_id = 'C-1'")
+
+
+def risks(books: Books) -> int:
+    return sum(points for _, _, points in listed_risks(books.connection))
+
+
+def test_f28_nothing_is_granted_until_every_till_has_sent_what_it_had(books: Books) -> None:
+    word = hello(books, ONE, 1, held("a-1", 60, spent=40))
+    assert [(one.allowance_id, one.amount, one.spent) for one in word.allowances] == [("a-1", 60, 0)]
+    assert not is_over(books)
+    assert [one.points for one in ask(books, TWO, C_1=10).refused] == [10]
+
+    books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"a-1": 40}, CARD))
+    assert not is_over(books)  # the other till has not said hello
+    hello(books, TWO, 2)
+    assert not is_over(books)  # nor sent its two events
+    books.upload(TWO, 1, sale(TWO, 1, "s-1", CARD, 300), sale(TWO, 2, "s-2", CARD, 200))
+    assert is_over(books)
+
+    word = ask(books, TWO, C_1=100)
+    # 105 - 40 spent - 20 that the first till still holds.
+    assert ([one.amount for one in word.allowances], balance(books), risks(books)) == ([45], 65, 0)
+
+
+def test_f28_an_allowance_is_known_again_once_however_often_it_is_named(books: Books) -> None:
+    hello(books, ONE, 0, held("a-1", 60))
+    hello(books, ONE, 0, held("a-1", 60))
+
+    assert books.number("SELECT reserved FROM balances") == 60
+
+
+def test_f28_what_no_known_allowance_covers_waits_and_is_judged_at_the_end(books: Books) -> None:
+    hello(books, ONE, 2)
+    hello(books, TWO, 0, held("a-2", 50))
+
+    answer = books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"a-1": 40}, CARD), returned(ONE, 2, "a-1"))
+    again = books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"a-1": 40}, CARD))
+    early = books.upload(TWO, 1, undoing(TWO, 1, "u-1", "r-2"))
+
+    assert [(one.outcome, one.reason) for one in answer.results] == [
+        (Outcome.PARKED, Reason.HUB_RECOVERING),
+        (Outcome.APPLIED, None),
+    ]
+    assert again.results[0].reason is Reason.HUB_RECOVERING
+    assert early.results[0].reason is Reason.WAITS_FOR_REDEMPTION
+    assert balance(books) == 100
+    assert is_over(books)
+    judge(books)
+    assert (balance(books), risks(books)) == (60, 0)
+    assert '"outcome":"applied"' in "".join(books.page(ONE.terminal_id, 0).changes)
+    books.upload(TWO, 2, redemption(TWO, 2, "r-2", {"a-2": 50}, CARD))
+    assert (balance(books), risks(books)) == (60, 0)
+
+
+def test_f28_what_a_waiting_redemption_spent_is_not_given_to_the_till_again(books: Books) -> None:
+    hello(books, ONE, 1, held("a-1", 60))
+    books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"a-1": 30, "gone": 5}, CARD))
+
+    assert [one.spent for one in ask(books, ONE).allowances] == [30]
+    assert books.number("SELECT reserved FROM balances") == 60
+
+    books.write(end)
+    judge(books)
+    assert [one.spent for one in ask(books, ONE).allowances] == [30]
+    assert (balance(books), risks(books)) == (65, 0)
+
+
+def test_f28_points_that_are_still_on_their_way_back_are_waited_for(books: Books) -> None:
+    hello(books, ONE, 1, held("a-1", 120))
+    hello(books, TWO, 1)
+
+    # The sale of the other till, which paid for it, was lost with the hub and comes a moment later.
+    answer = books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"a-1": 120}, CARD))
+    assert answer.results[0].reason is Reason.HUB_RECOVERING
+    books.upload(TWO, 1, sale(TWO, 1, "s-1", CARD, 2_000))
+    assert is_over(books)
+    judge(books)
+
+    assert (balance(books), risks(books)) == (0, 0)
+
+
+def test_f28_a_till_that_never_comes_is_waited_for_as_long_as_an_allowance_lives(books: Books) -> None:
+    hello(books, ONE, 0)
+
+    assert not is_over(books, NOW + timedelta(hours=HOURS, seconds=-1))
+    assert is_over(books, NOW + timedelta(hours=HOURS))
+    assert shown(books.connection) is None
+    assert ask(books, ONE, C_1=10).refused == ()
+
+
+def test_f28_restored_twice_everybody_is_waited_for_anew(books: Books) -> None:
+    hello(books, ONE, 0)
+    hello(books, TWO, 0)
+    books.write(lambda connection: begin(connection, NOW, HOURS))
+
+    assert not is_over(books)
+    waiting = shown(books.connection)
+    assert waiting is not None
+    assert [(terminal, has_spoken) for terminal, _, has_spoken in waiting.terminals] == [
+        ("till-1", False),
+        ("till-2", False),
+    ]
+
+
+def test_a_person_ends_the_wait_and_what_is_spent_twice_is_the_stores(books: Books) -> None:
+    books.write(end)
+    ask(books, TWO, C_1=90)
+
+    hello(books, ONE, 1, held("a-1", 60))
+    books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"a-1": 60}, CARD))
+
+    assert (balance(books), risks(books)) == (90, 50)
