@@ -1,9 +1,11 @@
 """The conformance suite of storesync/1: against the reference hub in this process, or against any hub at a URL.
 
     pytest tests/contract --hub-url https://hub.example.com --hub-invite CODE [--hub-invite CODE] [--hub-ca-file FILE]
+        [--hub-customer ID:CARD]
 
-One code lets most tests run, with a second one a few more; what needs the hub from inside is skipped. The program of
-the hub must give one point for each 100 of its minor unit; the tests leave cards, sales and terminals behind.
+One code lets most tests run, with a second one a few more; what needs the hub from inside is skipped. Allowances are
+tested with a customer that the hub knows by that card. The program of the hub must give one point for each 100 of its
+minor unit; the tests leave cards, sales and terminals behind.
 """
 
 from collections.abc import AsyncIterator
@@ -14,9 +16,11 @@ import pytest
 
 from sync.contract.protocol import EnrolAnswer
 from sync.contract.signing import SigningKey
+from sync.hub.customer_rows import to_row
+from sync.hub.customers import put_customers
 from sync.hub_client import open_session
 from tests.support.hubs import HubUnderTest, hub_in_process
-from tests.support.wire_till import WireTill, enrolled
+from tests.support.wire_till import KnownCustomer, WireTill, enrolled, random_card
 
 _AT_URL = pytest.StashKey[HubUnderTest]()
 _ENROLLED = pytest.StashKey[dict[str, tuple[EnrolAnswer, SigningKey]]]()
@@ -26,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("hub", "the hub that the conformance suite tests")
     group.addoption("--hub-url", help="a hub to test instead of the reference hub in this process")
     group.addoption("--hub-invite", action="append", default=[], help="a one-time code of that hub; may be repeated")
+    group.addoption("--hub-customer", help="ID:CARD of a customer of that hub whose points the tests may use")
     group.addoption("--hub-ca-file", type=Path, help="PEM file of the authority of that hub's certificate")
 
 
@@ -68,6 +73,25 @@ async def till(request: pytest.FixtureRequest, hub: HubUnderTest, session: aioht
 async def other_till(request: pytest.FixtureRequest, hub: HubUnderTest, session: aiohttp.ClientSession) -> WireTill:
     """Another terminal of the same hub."""
     return await _till(request.config, hub, session, "other till")
+
+
+@pytest.fixture
+async def customer(request: pytest.FixtureRequest, hub: HubUnderTest) -> KnownCustomer:
+    """A customer with a card; what they have in points is earned by the test."""
+    given = request.config.getoption("--hub-customer")
+    if given is not None:
+        return KnownCustomer(*given.split(":", 1))
+    known = KnownCustomer("C-1", random_card())
+    inside = hub.inside
+    fields = {
+        "customer_id": known.customer_id,
+        "given_name": "Zoé",
+        "language": "fr",
+        "identifiers": [{"scheme": "card", "value": known.card}],
+    }
+    row = to_row(fields, inside.founding.identifier_key, "1")
+    await inside.writer.write(lambda connection: put_customers(connection, [row], 0))
+    return known
 
 
 @pytest.fixture

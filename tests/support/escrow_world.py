@@ -15,7 +15,7 @@ from sync.hub.merging import MergeRefused
 from sync.hub.redemption_books import listed_risks
 from tests.support.hub_books import Books, card_id, customer
 from tests.support.hub_events import reversal, sale
-from tests.support.hub_redemptions import ask, enrolled, redemption, returned, undoing
+from tests.support.hub_redemptions import ask_for, enrolled, redemption, returned, undoing
 
 CUSTOMERS = ("C-1", "C-2", "C-3")
 NUMBERS = {customer_id: f"900000000000000{number}" for number, customer_id in enumerate(CUSTOMERS, start=1)}
@@ -140,8 +140,8 @@ class EscrowWorld:
 
     def ask(self, till: Till) -> None:
         """Ask the hub; the word is heard, lost, or comes late."""
-        wants = {self.die.choice(CUSTOMERS).replace("-", "_"): self.die.randrange(1, 80)}
-        word = ask(self.books, till.sender, **(wants if self.die.random() < 0.8 else {}))
+        wants = {self.die.choice(CUSTOMERS): self.die.randrange(1, 80)}
+        word = ask_for(self.books, till.sender, wants if self.die.random() < 0.8 else {})
         fate = self.die.random()
         if fate < 0.6:
             till.word = word

@@ -51,9 +51,12 @@ def asker(sender: Sender) -> Asker:
 
 def ask(books: Books, sender: Sender, now: datetime = NOW, **wants: int) -> AllowancesWord:
     """Let a terminal ask for points (customer `C_1` is C-1), and return the hub's word."""
-    request = AllowancesRequest(
-        want=tuple(Want(customer_id=name.replace("_", "-"), points=points) for name, points in wants.items())
-    )
+    return ask_for(books, sender, {name.replace("_", "-"): points for name, points in wants.items()}, now)
+
+
+def ask_for(books: Books, sender: Sender, wants: Mapping[str, int], now: datetime = NOW) -> AllowancesWord:
+    """Let a terminal ask for points of customers, and return the hub's word."""
+    request = AllowancesRequest(want=tuple(Want(customer_id=one, points=points) for one, points in wants.items()))
 
     def work(connection: Any) -> AllowancesWord:
         refused = grant_all(connection, asker(sender), request, [], now)

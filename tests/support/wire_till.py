@@ -7,12 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
+from sync.contract.allowance import AllowancesRequest, AllowancesWord, HeldAllowance, Want
 from sync.contract.chain import chain_start, extend, link
-from sync.contract.events import EARNED, EVENT_TYPES, REVERSED, canonical_json, event_id, event_source
+from sync.contract.events import (
+    ALLOWANCE_RETURNED,
+    EARNED,
+    EVENT_TYPES,
+    REDEEMED,
+    REDEMPTION_REVERSED,
+    REVERSED,
+    canonical_json,
+    event_id,
+    event_source,
+)
 from sync.contract.identifiers import Identifier, Scheme, identifier_id
 from sync.contract.program import SaleLine, earn
 from sync.contract.protocol import (
@@ -41,6 +52,13 @@ def random_inc() -> str:
 
 def random_key() -> SigningKey:
     return SigningKey(secrets.token_bytes(SEED_BYTES))
+
+
+class KnownCustomer(NamedTuple):
+    """A customer whom the hub knows, and the card that leads to them."""
+
+    customer_id: str
+    card: str
 
 
 @dataclass
@@ -72,6 +90,27 @@ class Stream:
         reversal_id = reversal_id or f"reversal-{secrets.token_hex(6)}"
         self.write(REVERSED, {"reversal_id": reversal_id, "sale_id": sale_id})
         return reversal_id
+
+    def redemption(self, card: str, shares: Mapping[str, int], redemption_id: str | None = None, **changes: Any) -> str:
+        """Write a redemption that these allowances pay; return its redemption_id."""
+        redemption_id = redemption_id or f"redemption-{secrets.token_hex(6)}"
+        data = {
+            "redemption_id": redemption_id,
+            "points": sum(shares.values()),
+            "program_version": self.till.enrolment.program.version,
+            "shares": [{"allowance_id": one, "points": points} for one, points in shares.items()],
+        } | changes
+        self.write(REDEEMED, data, subject=self.till.card_id(card))
+        return redemption_id
+
+    def undoing(self, redemption_id: str, reversal_id: str | None = None) -> None:
+        """Write a redemption's reversal."""
+        reversal_id = reversal_id or f"reversal-{secrets.token_hex(6)}"
+        self.write(REDEMPTION_REVERSED, {"reversal_id": reversal_id, "redemption_id": redemption_id})
+
+    def give_back(self, allowance_id: str) -> None:
+        """Write an allowance's return."""
+        self.write(ALLOWANCE_RETURNED, {"allowance_id": allowance_id})
 
     def write(self, kind: str, data: Mapping[str, Any], **changes: Any) -> None:
         """Write any event."""
@@ -129,7 +168,9 @@ class WireTill:
     def stream(self) -> Stream:
         return Stream(self)
 
-    async def hello(self, *told: IncarnationLength, protocols: Sequence[str] = PROTOCOLS) -> HelloAnswer:
+    async def hello(
+        self, *told: IncarnationLength, protocols: Sequence[str] = PROTOCOLS, held: Sequence[HeldAllowance] = ()
+    ) -> HelloAnswer:
         return await self.client.hello(
             HelloRequest(
                 protocols=tuple(protocols),
@@ -142,8 +183,14 @@ class WireTill:
                 monoms=1,
                 bootid="boot-1",
                 public_key=self.key.public,
+                running=self.run,
+                allowances=tuple(held),
             )
         )
+
+    async def allowances(self, *want: Want, prefetch: bool = False) -> AllowancesWord:
+        """Ask for points, and return the hub's word on all that this terminal holds."""
+        return await self.client.allowances(self.epoch, AllowancesRequest(want=want, prefetch=prefetch))
 
     async def feed_start(self) -> str:
         """Return a cursor at the feed's end."""
