@@ -24,7 +24,7 @@ from sync.hub.founding import database_file
 from sync.runtime.database import open_reader
 from sync.runtime.sqlite_file import Connection
 from tests.support.processes import Program, command, free_port, program
-from tests.support.waiting import breath
+from tests.support.waiting import breath, eventually
 
 POINTS_OF_SALE = 4
 CUSTOMERS = 5
@@ -80,6 +80,14 @@ class Load:
             found: dict[str, Any] = await response.json()
             assert response.status == 200, found
             return found
+
+    async def knows_everybody(self) -> bool:
+        """Tell whether the till has heard of all customers."""
+        for _ in range(20):  # asked all the time, it would take the processor from whom it waits for
+            await breath()
+        url = f"{self.url}/api/v1/customers/customer-{CUSTOMERS}"
+        async with self.session() as session, session.get(url) as response:
+            return response.status == 200
 
     async def balance(self, customer: int) -> tuple[int, int]:
         """Return a customer's posted and pending points at the till."""
@@ -207,4 +215,7 @@ async def open_machines(folder: Path, seed: int = 0) -> AsyncIterator[Machines]:
         await command("agent", "enrol", code, *of_till)
         await till.start()
         key = await command("agent", "key", "show", *of_till)
-        yield Machines(folder, hub, till, Load(f"http://127.0.0.1:{till_port}", key, seed))
+        machines = Machines(folder, hub, till, Load(f"http://127.0.0.1:{till_port}", key, seed))
+        # Before, every card is one that nobody is known for, and gathers no more than a few hundred points.
+        await eventually(machines.load.knows_everybody)
+        yield machines
