@@ -7,7 +7,7 @@ the offer. Preferences and value appear only where the customer agreed to that p
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-from agent.redemptions import Room
+from agent.redemptions import Purse, room, why_not
 from agent.views import (
     BalanceShown,
     CautionShown,
@@ -22,7 +22,7 @@ from agent.views import (
 )
 from sync.contract.customers import CautionKind, Customer, IdentifierRef, Offer, OfferState, Purpose
 from sync.contract.ledger import Balance
-from sync.contract.program import Program, Reward, next_reward, reached_reward, value_band
+from sync.contract.program import Program, RedemptionRule, Reward, next_reward, reached_reward, value_band
 
 # A hub that is there tells of a change within seconds; beyond this the figure gets its time beside it.
 STALE_AFTER = timedelta(minutes=15)
@@ -70,9 +70,17 @@ def advise(
     )
 
 
-def with_spendable(view: CustomerView, spendable: Room) -> CustomerView:
-    """Return the view with what can be redeemed here and now."""
-    return view.model_copy(update={"spendable": spendable.points, "spendable_reason": spendable.reason})
+def with_spendable(view: CustomerView, purse: Purse, rule: RedemptionRule) -> CustomerView:
+    """Return the view with what can be redeemed here and now, and with what stands against each reward within reach."""
+    shown = view.balance.shown
+    spendable = room(purse, rule, shown)
+    reached = tuple(
+        reward.model_copy(update={"why_not": why_not(reward.points, purse, rule, shown)})
+        for reward in view.reached_rewards
+    )
+    return view.model_copy(
+        update={"spendable": spendable.points, "spendable_reason": spendable.reason, "reached_rewards": reached}
+    )
 
 
 def called(customer: Customer) -> str:

@@ -164,10 +164,11 @@ def _why_not_enrolled(error: HubError, settings: Settings) -> str:
 
 
 def _outbox_line(row: Mapping[str, Any]) -> str:
-    """Return an event as one line: when, where it is, what it did, to which sale, and why it is not through."""
-    what = f"reversal {row['reversal_id']} of" if row["reversal_id"] else "sale"
+    """Return an event as one line: when, where it is, what it did, to what, and why it is not through."""
+    ids = [f"{key.removesuffix('_id')} {row[key]}" for key in ("reversal_id", "sale_id", "redemption_id") if row[key]]
+    what = " of ".join(ids) or row["type"]
     reason = f"  {row['reason_text']['en']}" if row["reason_text"] else ""
-    return f"{row['recorded_at']}  {row['state']:<8}  {row['points']:+d} points  {what} {row['sale_id']}{reason}"
+    return f"{row['recorded_at']}  {row['state']:<8}  {row['points']:+d} points  {what}{reason}"
 
 
 def _scheme(config: Path | None) -> CardScheme:

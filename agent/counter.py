@@ -147,7 +147,7 @@ class Counter:
     async def acts(self, limit: int) -> Acts:
         """Return the newest acts of this shift, the newest first, at most `limit`."""
         kept = await self._store.acts.newest(limit)
-        return Acts(since=kept.since, rows=tuple(self._recognition.with_hint(row) for row in kept.rows), more=kept.more)
+        return Acts(since=kept.since, rows=tuple(self._recognition.in_words(row) for row in kept.rows), more=kept.more)
 
     async def begin_shift(self) -> Acts:
         """Begin a new shift, durable on return, and return its empty list. What was done before is not undone here.
@@ -240,7 +240,7 @@ class Counter:
 
     def _act(self, sale_id: str) -> Act | None:
         kept = self._store.acts.of_sale(sale_id)
-        return self._recognition.with_hint(kept) if kept is not None else None
+        return self._recognition.in_words(kept) if kept is not None else None
 
     def _exactly(self, scheme: Scheme, value: str) -> Search:
         found = self._recognition.found(self._recognition.presented(scheme, value))

@@ -14,7 +14,7 @@ from agent.advice import advise, balance_shown, person_row, with_spendable
 from agent.codes import CardNumber, CardScheme
 from agent.counter_errors import NotACard
 from agent.quotes import QuoteRequest
-from agent.redemptions import RedemptionRequest, room
+from agent.redemptions import RedemptionRequest
 from agent.sales import SaleRequest
 from agent.screen import Shown
 from agent.shift import Act
@@ -151,9 +151,12 @@ class Recognition:
         """Return the hint of a card that nobody was known for when it was shown; None where that is long ago."""
         return self._hints.get(identifier)
 
-    def with_hint(self, kept: KeptAct) -> Act:
-        """Return an act with what tells its card from others, where the files do not know that any more."""
-        return kept.act.model_copy(update={"hint": kept.act.hint or self.hint_of(kept.subject)})
+    def in_words(self, kept: KeptAct) -> Act:
+        """Return an act with its reward in words, and a hint of its card where the files do not know that any more."""
+        act, program = kept.act, self._store.cache.program
+        rewards = {one.reward_id: one.text for one in program.rewards} if program and act.reward_id else {}
+        hint_shown = act.hint or self.hint_of(kept.subject)
+        return act.model_copy(update={"hint": hint_shown, "reward": rewards.get(act.reward_id or "")})
 
     def _was_here(self, identifier: str) -> bool:
         if identifier in self._hints:
@@ -195,7 +198,7 @@ class Recognition:
             return view
         subjects = [identifier.id for identifier in person.identifiers]
         purse = self._store.allowances.purse(person.customer.customer_id, subjects)
-        return with_spendable(view, room(purse, program.redemption, account.balance.shown))
+        return with_spendable(view, purse, program.redemption)
 
 
 _ASKED: Mapping[Asked, Literal["waiting", "known", "unknown"]] = {

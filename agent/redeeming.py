@@ -185,7 +185,7 @@ class Redeeming:
 
     def _act(self, redemption_id: str) -> Act | None:
         kept = self._store.acts.of_redemption(redemption_id)
-        return self._recognition.with_hint(kept) if kept is not None else None
+        return self._recognition.in_words(kept) if kept is not None else None
 
 
 def _may_change_soon(refused: NotSpendable) -> bool:

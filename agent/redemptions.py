@@ -250,6 +250,11 @@ def room(purse: Purse, rule: RedemptionRule, shown: int) -> Room:
     return Room(points, WhyNot.LIMIT if points == max(limit, 0) else _not_held(purse))
 
 
+def why_not(asked: int, purse: Purse, rule: RedemptionRule, shown: int) -> WhyNot | None:
+    """Return what stands against so many points here now, or None where they can be spent; goodwill is counted in."""
+    return _refusal(asked, purse, rule, room(purse, rule, shown), shown)
+
+
 def price(request: RedemptionRequest, program: Program) -> int:
     """Return the points that are asked for.
 
@@ -277,10 +282,9 @@ def plan_redemption(
     buyer, before = payer.buyer, payer.before
     if buyer.customer_id is None:
         raise NotSpendable(asked, 0, max(before.shown, 0), WhyNot.NO_ALLOWANCE)
-    before_room = room(purse, rule, before.shown)
-    refusal = _refusal(asked, purse, rule, before_room, before.shown)
+    refusal = why_not(asked, purse, rule, before.shown)
     if refusal is not None:
-        spendable = before_room.points or 0
+        spendable = room(purse, rule, before.shown).points or 0
         waiting = max(before.shown, 0) - spendable
         raise NotSpendable(asked, spendable, waiting, refusal, held=purse.remaining, customer_id=buyer.customer_id)
     shares = draw(asked, [(one.allowance_id, one.remaining) for one in purse.held])

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from sync.contract.customers import Code, Currency, Value
+from sync.contract.customers import Code, Currency, Value, Wording
 
 # Longer than anybody stands at a till. Nobody has to press a key for yesterday's acts to leave the list.
 SHIFT_MAX = timedelta(hours=14)
@@ -37,7 +37,8 @@ class Held(StrEnum):
 class Act(Value):
     """One act of this till. `points` is what a sale credited or a redemption took, also after it was undone.
 
-    A sale has a `sale_id` and an amount; a redemption has a `redemption_id`, and its `reward_id` if it was for one.
+    A sale has a `sale_id` and an amount; a redemption has a `redemption_id`, and its `reward_id` if it was for one,
+    with the words that the program in force has for it.
     """
 
     kind: Literal["sale", "redemption"] = "sale"
@@ -45,6 +46,7 @@ class Act(Value):
     sale_id: Code | None = None
     redemption_id: Code | None = None
     reward_id: Code | None = None
+    reward: Wording | None = None
     customer_id: Code | None
     hint: str | None
     net_minor: int | None = None

@@ -47,6 +47,7 @@ class RewardShown(Value):
     text: Wording
     points: int
     missing: int
+    why_not: WhyNot | None = Field(default=None, description="what stands against giving a reached one here now")
 
 
 class OfferShown(Value):

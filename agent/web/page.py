@@ -49,6 +49,7 @@ STATIC = (
     "panels.css",
     "panels.js",
     "people.js",
+    "redeem.js",
     "scanner.js",
     "scans.js",
     "shift.js",
@@ -71,10 +72,14 @@ TEXTS_APART = {
         "outbox.empty",
         "outbox.event",
         "outbox.filter",
+        "outbox.given_back",
+        "outbox.redemption",
+        "outbox.returned",
         "outbox.rest",
         "outbox.reversal",
         "outbox.sale",
         "outbox.title",
+        "redeem.",
         "scanner.",
     ),
     None: ("reason.",),
@@ -82,6 +87,9 @@ TEXTS_APART = {
 
 # No statement of a script ends behind the first of these, or before the second, so a line may go on there.
 _GOES_ON_BEHIND, _GOES_ON_BEFORE = tuple("{([,;"), tuple("})].?:&|")
+
+# Signs of a script that need no space around them.
+_SPACED = re.compile(r" ?(=>|[=!]==|[<>]=?|&&|\|\||\?\?=?|[=?:,;(){}\[\]]) ?")
 
 _TYPES = {
     "css": "text/css; charset=utf-8",
@@ -133,14 +141,15 @@ def _serving(files: Mapping[str, bytes], only: str | None = None) -> Handler:
 
 
 def compact(name: str, source: str) -> str:
-    """Return a source without its indentation, empty lines and lines of comment, its open lines joined to the next.
+    """Return a source without its indentation, empty lines and lines of comment, and a script without its spaces.
 
-    It takes no text that stands over several lines, such as a template literal: a test holds the sources to that.
+    It takes no text that stands over several lines, such as a template literal: a test holds the sources to that. A
+    line that holds more than code and plain texts, such as a pattern or a template, keeps its spaces.
     """
     lines = (line.strip() for line in source.splitlines())
     kept = "\n".join(line for line in lines if line and not line.startswith("//"))
     if name.endswith(".js"):
-        return "".join(f"{line}{end}" for line, end in _line_ends(kept.split("\n")))
+        return "".join(f"{_unspaced(line)}{end}" for line, end in _line_ends(kept.split("\n")))
     if name.endswith(".css"):
         kept = re.sub(r"/\*.*?\*/\s*", "", kept, flags=re.DOTALL)
         return re.sub(r";?\s*(})\s*|\s*([{;,>])\s*|(:)\s+|(?<=[ (,:])0(?=\.\d)", r"\1\2\3", kept)
@@ -152,6 +161,13 @@ def _line_ends(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
     for line, following in pairwise((*lines, "")):
         goes_on = line.endswith(_GOES_ON_BEHIND) or following.startswith(_GOES_ON_BEFORE)
         yield line, "" if not following or (goes_on and "//" not in line) else "\n"
+
+
+def _unspaced(line: str) -> str:
+    parts = line.split('"')
+    if any(sign in line for sign in "/`\\") or any("'" in code for code in parts[::2]):
+        return line
+    return '"'.join(text if place % 2 else _SPACED.sub(r"\1", text) for place, text in enumerate(parts))
 
 
 def _static(name: str) -> bytes:

@@ -49,10 +49,10 @@ async def test_every_key_stands_on_the_page(browser: Browser, tmp_path: Path) ->
         await at.sell("R-1", at.face("Marie").cards[0], 900)
         await expect(toast(at)).to_be_visible()
         shown = set(await at.page.locator("kbd:visible").all_inner_texts())
-        assert shown == {"F2", "F4", "F6", "F8", "F9", "F10", "Esc", "Enter"}
+        assert shown == {"F2", "F4", "F6", "F7", "F8", "F9", "F10", "Esc", "Enter"}
         await at.page.get_by_role("button", name="Français").click()
         shown = set(await at.page.locator("kbd:visible").all_inner_texts())
-        assert shown == {"F2", "F4", "F6", "F8", "F9", "F10", "Échap", "Entrée"}
+        assert shown == {"F2", "F4", "F6", "F7", "F8", "F9", "F10", "Échap", "Entrée"}
 
 
 async def test_a_whole_sale_goes_by_keys_alone(browser: Browser, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import pytest
 from agent import texts
 from agent.codes import BankCard, Contact, Coupon, OtherText, Product, Unreadable, WebAddress, Wifi
 from agent.codes import Reason as Unread
+from agent.redemptions import WhyNot
 from agent.root import STORAGE_FULL
 from agent.screen import fault_shown
+from agent.shift import ActState
 from agent.store.outbox import EntryState
 from agent.views import UnknownCardView
 from sync.contract.customers import CautionKind, Language
@@ -87,7 +89,7 @@ def test_english_has_no_french_spacing(key: str) -> None:
 def test_every_plural_has_both_forms() -> None:
     stems = {form: {key.removesuffix(form) for key in KEYS if key.endswith(form)} for form in (".one", ".other")}
     # `.other` alone is the fallback of a family of codes.
-    families = {"reason", "hub.fault", "problem"}
+    families = {"reason", "hub.fault", "problem", "redeem.why"}
 
     assert stems[".one"] <= stems[".other"]
     assert stems[".other"] - stems[".one"] == families
@@ -128,6 +130,8 @@ def test_every_code_that_the_page_meets_has_words() -> None:
         *(f"outbox.state.{state}" for state in values_of(EntryState)),
         *(f"hub.fault.{code}" for code in (NO_HELLO_YET, NOT_MOVING, STORAGE_FULL)),
         *(f"hub.fault.{fault_shown(None, code)}" for code in (NOT_UNDERSTOOD, *values_of(ProblemCode))),
+        *(f"redeem.why.{why}" for why in values_of(WhyNot)),
+        *(f"shift.state.{state}" for state in values_of(ActState)),
         *(f"customer.language.{language}" for language in texts.LANGUAGES),
         *(f"card.asked.{asked}" for asked in UnknownCardView.model_json_schema()["properties"]["asked"]["enum"]),
     }

@@ -5,7 +5,9 @@ from typing import Any
 
 from playwright.async_api import Locator, Page, Route, expect
 
+from sync.contract.allowance import Allowance, AllowancesWord
 from tests.support.pages import Counter
+from tests.support.shop import EPOCH
 
 # Several builds share this machine at times.
 expect.set_options(timeout=15_000)
@@ -46,6 +48,7 @@ _HEAR = """() => {
 
 # A scanner may press its end key twice within this; a hand is slower.
 _END_MS = 250
+DAY_S = 24 * 3600
 
 
 async def scan(at: Counter, text: str) -> None:
@@ -111,3 +114,18 @@ async def lose_answers(page: Page, path: str, times: int) -> list[str]:
 
     await page.route(f"**{path}", handle)
     return asked
+
+
+async def allow(at: Counter, name: str, points: int) -> None:
+    """Let the hub have said that this till may use so many points of a customer, and of nobody else."""
+    customer_id = at.face(name).customer.customer_id
+    word = AllowancesWord(
+        hub_epoch=EPOCH,
+        allowances=(
+            Allowance(
+                allowance_id=f"for-{customer_id}-{points}", customer_id=customer_id, amount=points, spent=0, ttl_s=DAY_S
+            ),
+        ),
+        applied={},
+    )
+    assert await at.till.store.allowances.asking()(word)

@@ -14,6 +14,7 @@ from playwright.async_api import expect
 from agent.screen import HubShown
 from sync.contract.protocol import Outcome, Reason, Verdict
 from tests.support import shop
+from tests.support.cashier import allow
 from tests.support.clock import FakeClock
 from tests.support.page_rules import heard
 from tests.support.pages import Counter
@@ -176,6 +177,25 @@ async def _credits(at: Counter) -> AsyncIterator[str]:
     yield "locked"
 
 
+async def _points(at: Counter) -> AsyncIterator[str]:
+    await allow(at, "Marie", 100)
+    await scan(at, at.face("Marie").cards[0])
+    await sell(at, "R-1", at.face("Marie").cards[0], 1_550)
+    await at.page.locator("#view .spendable").wait_for()
+    await at.page.keyboard.press("F7")
+    await at.page.locator("#redeem .reward:focus").wait_for()
+    yield "points about to be used"
+    await at.page.locator("#points").fill("1000")
+    await at.page.locator("#points").press("Enter")
+    await at.page.locator("#redeem .note").wait_for()
+    at.noise.clear()  # the browser notes the refusal
+    yield "what can be used in place of what cannot"
+    await at.page.locator("#redeem .reward").first.click()
+    await at.page.locator("#redeem").wait_for(state="hidden")
+    await at.page.locator("#shift .act").nth(1).wait_for()
+    yield "points used"
+
+
 async def _scanner(at: Counter) -> AsyncIterator[str]:
     await at.page.keyboard.press("F10")
     await at.page.locator("#scanner form").wait_for()
@@ -276,6 +296,7 @@ WALKS = (
     Walk("stale", _old, _aged(timedelta(minutes=40))),
     Walk("old", _old, _aged(timedelta(days=2))),
     Walk("credits", _credits),
+    Walk("points", _points),
     Walk("scanner", _scanner),
     Walk("outbox", _outbox),
     Walk("line", _line, _still),

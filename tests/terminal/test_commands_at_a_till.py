@@ -56,7 +56,7 @@ async def test_the_outbox_is_listed_and_exported_from_a_running_till(tmp_path: P
         assert (code, err) == (0, "")
         sale, reversal = out.splitlines()
         assert sale.endswith("waiting   +10 points  sale s-1")
-        assert reversal.endswith("waiting   -10 points  reversal r-1 of s-1")
+        assert reversal.endswith("waiting   -10 points  reversal r-1 of sale s-1")
         code, out, err = await _agent(config, "outbox", "export")
         assert [json.loads(line)["seq"] for line in out.splitlines()] == [1, 2]
         code, out, err = await _agent(config, "outbox", "export", "-o", str(tmp_path / "events.ndjson"))

@@ -30,6 +30,7 @@ KEYS = frozenset(texts.load("en"))
 FAMILIES = (
     "card.asked.",
     "caution.",
+    "credit.card",
     "credit.empty",
     "credit.large",
     "credit.negative",
@@ -45,7 +46,10 @@ FAMILIES = (
     "outbox.state.",
     "problem.",
     "reason.",
+    "redeem.why.",
     "shift.state.",
+    "undo.given_back",
+    "undo.taken_back",
     "unreadable.",
 )
 WEIGHT_MAX = 100 * 1000
@@ -110,10 +114,18 @@ async def test_every_file_of_the_folder_is_on_the_list_and_served() -> None:
 
 
 def test_what_is_served_is_the_source_without_what_only_people_read() -> None:
-    assert compact("a.js", "// Why.\n\nlet a = 1; // kept\n  a += 2;\n") == "let a = 1; // kept\na += 2;"
+    assert compact("a.js", "// Why.\n\nlet a = 1; // kept\n  a += 2;\n") == "let a = 1; // kept\na +=2;"
     assert compact("a.js", "go(\n  a,\n  b)\n  .then();\nif (a) {\n  b()\n}\nelse c()\n") == (
-        "go(a,b).then();if (a) {b()}\nelse c()"
+        "go(a,b).then();if(a){b()}\nelse c()"
     )
+
+
+@pytest.mark.parametrize("line", ['say("a = b, c"," ; ")', "a = /[ , ] = ;/", "a = ` = ${b} , `", "a = ' ; '"])
+def test_no_space_of_a_text_or_a_pattern_is_taken(line: str) -> None:
+    assert compact("a.js", line) == line
+
+
+def test_the_style_sheet_is_served_without_its_space() -> None:
     assert (
         compact("a.css", "/* Why. */\n.a,\n.b > i:hover { margin: 0 0.5rem 10.5px; }\n")
         == ".a,.b>i:hover{margin:0 .5rem 10.5px}"

@@ -48,6 +48,7 @@ class Page {
   #panels = new Panels({
     outbox: { node: part("outbox"), load: () => this.#loadOutbox() },
     scanner: { node: part("scanner"), load: () => this.#loadScanner() },
+    redeem: { node: part("redeem"), load: () => this.#loadRedeem() },
   });
   #keys = part("keys");
   #finding = new Finding({ till: this.#till, entry: this.#entry, credit: this.#credit, page: this });
@@ -62,7 +63,8 @@ class Page {
     part("languages").append(...languages().map(button));
     document.addEventListener("keydown", (event) => {
       const isFree = [document.body, part("card")].includes(document.activeElement);
-      if (isFree && event.key === "Enter" && !event.repeat && this.#isUsable) this.#credit.credit();
+      const isCredit = isFree && event.key === "Enter" && !event.repeat && this.#panels.opened !== "redeem";
+      if (isCredit && this.#isUsable) this.#credit.credit();
     });
     tuneIn();
     setInterval(() => this.render(), AGE_EVERY_MS);
@@ -74,8 +76,9 @@ class Page {
     const act = (key, word, run) => ({ key, word, run: () => (this.#isUsable ? run() : null) });
     return [
       act("F2", "act.search", () => this.#openEntry()),
-      act("F4", null, () => this.#credit.focus()),
+      act("F4", null, () => this.#typeAmount()),
       act("F6", null, () => this.#undo.undo()),
+      act("F7", null, () => this.#use()),
       act("F8", "act.outbox", () => this.#toggle("outbox")),
       { key: "F9", word: "act.lock", run: () => (this.#isLocked ? this.#unlock() : this.#lock()) },
       act("F10", "act.scanner", () => this.#toggle("scanner")),
@@ -108,13 +111,17 @@ class Page {
     this.#wedge.settings = state.scanner;
     const isOther = identity(state.view) !== identity(view);
     if (isOther) this.#finding.search = null;
+    if (isOther) this.#closeRedeem();
     if (JSON.stringify(state.view) !== JSON.stringify(view)) this.#seenAt = Date.now();
     if (state.locked && !before?.locked) this.#leave();
     const dropped = this.#updateCredit();
     const credited = this.#undo.take(state.act, this.#nameFor(state));
+    // What one window used, no other is about to use again.
+    if (credited !== null && state.act.state === "redeemed") this.#closeRedeem();
     if (isOther && credited === null) this.#tellView(dropped);
     if (credited !== null) tell(credited);
     this.#panels.panel("outbox")?.update(state);
+    this.#panels.panel("redeem")?.update(state);
     if (this.#panels.panel("scanner")) this.#panels.panel("scanner").settings = state.scanner;
     if (!state.locked) this.#shift.refresh();
     this.render();
@@ -132,7 +139,7 @@ class Page {
 
   #nameFor({ act, view }) {
     if (!act) return null;
-    return this.#asking.nameOf(act.sale_id) ?? (act.customer_id && view.customer_id === act.customer_id ? view.name : null);
+    return this.#asking.nameOf(act) ?? (act.customer_id && view.customer_id === act.customer_id ? view.name : null);
   }
 
   #tellView(dropped) {
@@ -206,8 +213,8 @@ class Page {
   async #toggle(panel) {
     if (this.#panels.opened === panel) {
       this.#panels.close();
-      this.#credit.focus();
-      return this.render();
+      this.render();
+      return this.#credit.focus();
     }
     // A panel is loaded when it is opened first.
     if (this.#link !== "live" && !this.#panels.panel(panel)) return this.#credit.note(say("agent.silent.call"));
@@ -223,6 +230,37 @@ class Page {
     outbox.onClose = () => this.#toggle("outbox");
     outbox.update(this.#state);
     return outbox;
+  }
+
+  // Opens or closes the place where points are used: there has to be somebody whose they are.
+  #use() {
+    if (this.view.kind !== "customer") return this.#credit.missing(this.view.kind === "unknown_card" ? "card" : "nobody");
+    // What is pressed while the panel loads must not credit.
+    if (this.#panels.opened !== "redeem") document.activeElement.blur();
+    return this.#toggle("redeem");
+  }
+
+  #closeRedeem() {
+    if (this.#panels.opened !== "redeem") return;
+    const hadFocus = part("redeem").contains(document.activeElement);
+    this.#panels.close();
+    this.#credit.hidden = this.#shift.hidden = false;
+    if (hadFocus) this.#credit.focus();
+  }
+
+  #typeAmount() {
+    this.#closeRedeem();
+    this.#credit.focus();
+  }
+
+  async #loadRedeem() {
+    await Promise.all([import("./redeem.js"), loadWords("panels")]);
+    const redeem = part("redeem");
+    redeem.asking = this.#asking;
+    redeem.onClose = () => this.#toggle("redeem");
+    redeem.onLate = (text) => this.#credit.note(text);
+    redeem.update(this.#state);
+    return redeem;
   }
 
   async #loadScanner() {
@@ -266,6 +304,7 @@ class Page {
   // Takes every trace of a customer off the page, and keeps the rest.
   #forget() {
     if (this.#state) this.#state = { ...this.#state, view: NOTHING };
+    this.#closeRedeem();
     this.#undo.forgetName();
     this.#finding.close();
     if (this.#state) this.#updateCredit();
@@ -312,7 +351,8 @@ class Page {
     part("card").dataset.look = look;
     document.body.dataset.link = this.#link;
     part("side").hidden = part("keys").hidden = !this.#isUsable || this.#state === null;
-    this.#shift.hidden = this.#panels.opened === "outbox";
+    this.#credit.hidden = this.#panels.opened === "redeem";
+    this.#shift.hidden = this.#credit.hidden || this.#panels.opened === "outbox";
     part("view").hidden = this.#panels.opened === "scanner";
     for (const each of [this.#entry, this.#credit, this.#shift, this.#panels, this.#undo, this.#keys]) each.render();
     // What is longer than the card scrolls within it, by the keyboard too.
@@ -329,7 +369,7 @@ class Page {
     if (this.#finding.search) return ["choice", found(this.#finding.search, open, () => this.#close())];
     if (this.#link === "silent" && this.view.kind === "nothing") return ["silent", silent()];
     if (this.#state === null) return ["nothing", null];
-    return [lookOf(this.view), viewed(this.view, open)];
+    return [lookOf(this.view), viewed(this.view, open, () => this.#use())];
   }
 }
 

@@ -132,12 +132,12 @@ export class Credit extends HTMLElement {
   async credit() {
     const who = this.#who;
     const { minor, remark } = this.#read();
-    if (remark || !who) return this.#remark(remark ?? "nobody");
+    if (remark || !who) return this.missing(remark ?? "nobody");
     const text = this.#field.value;
     const currency = this.#currency;
     if (minor >= LARGE_MINOR && this.#askedAbout !== text) {
       this.#askedAbout = text;
-      return this.#remark("large", money(minor, currency));
+      return this.missing("large", money(minor, currency));
     }
     this.clear();
     this.focus();
@@ -169,7 +169,8 @@ export class Credit extends HTMLElement {
     else if (this.#quote?.capped && this.#quoteOf === this.#key() && this.#who) yield say("credit.capped");
   }
 
-  #remark(remark, amount) {
+  // Says what is missing, or odd.
+  missing(remark, amount) {
     const example = money(123456, this.#currency ?? "CAD");
     this.note(say(`credit.${remark}`, { amount, example, key: "F2" }));
     sound("refused");

@@ -10,8 +10,9 @@ const ROWS_MAX = 200;
 // While the outbox drains its figures change many times a second.
 const READ_EVERY_MS = 1_000;
 
-// A sale of this page has a long number; its beginning is enough for people.
-const OWN_SALE = /^(page-[0-9a-f]{8})-.*$/;
+// An act of this page has a long number; its beginning is enough for people.
+const OWN_ACT = /^(page-[0-9a-f]{8})-.*$/;
+const RETURNED = "loyalty.allowance.returned.v1";
 
 const STATE_ICONS = { parked: "held", rejected: "refused", waiting: "clock", withheld: "caution" };
 
@@ -151,9 +152,11 @@ function rowParts(row) {
 }
 
 function rowTitle(row) {
-  const id = row.sale_id?.replace(OWN_SALE, "$1");
+  const id = (row.sale_id ?? row.redemption_id)?.replace(OWN_ACT, "$1");
+  if (row.redemption_id) return say(row.reversal_id ? "outbox.given_back" : "outbox.redemption", { id });
   if (row.reversal_id) return say("outbox.reversal", { id });
-  return row.sale_id ? say("outbox.sale", { id }) : say("outbox.event", { id: row.seq });
+  if (row.type === RETURNED) return say("outbox.returned");
+  return id ? say("outbox.sale", { id }) : say("outbox.event", { id: row.seq });
 }
 
 customElements.define("till-outbox", Outbox);

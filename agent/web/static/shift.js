@@ -1,8 +1,9 @@
 // The acts of this shift, each to be taken back for as long as the shift lasts. No names: they leave within a minute.
 
+import { idOf, isUndone } from "./asking.js";
 import { el, put } from "./el.js";
 import { icon } from "./icons.js";
-import { moment, money, say, sayCode, signed, timeOfDay } from "./words.js";
+import { moment, money, number, say, sayCode, sayCount, signed, timeOfDay, told } from "./words.js";
 import { warn } from "./voice.js";
 
 const ROWS_AT_FIRST = 20;
@@ -53,13 +54,14 @@ export class Shift extends HTMLElement {
   }
 
   #row(act) {
-    const amount = money(act.net_minor, act.currency);
+    const isUse = act.kind === "redemption";
+    const amount = isUse ? whatWasUsed(act) : money(act.net_minor, act.currency);
     const time = timeOfDay(act.recorded_at);
-    const isBack = act.state === "taken_back";
+    const isBack = isUndone(act);
     const state = act.held ? `outbox.state.${act.held}` : `shift.state.${act.state}`;
     const undo = {
       type: "button",
-      "data-id": act.sale_id,
+      "data-id": idOf(act),
       "aria-label": say("shift.undo_one", { amount, time }),
       onclick: () => this.#takeBack(act),
     };
@@ -72,7 +74,7 @@ export class Shift extends HTMLElement {
         el("span", {}, amount, act.hint && el("span", { class: "soft" }, act.hint)),
         el("span", { class: "soft" }, `${time} · ${say(state)}`),
       ),
-      el("span", { class: "row-points" }, signed(act.points)),
+      el("span", { class: "row-points" }, signed(isUse ? -act.points : act.points)),
       isBack ? null : el("button", undo, say("shift.undo")),
     );
   }
@@ -113,7 +115,7 @@ export class Shift extends HTMLElement {
   }
 
   async #takeBack(act) {
-    await this.#done(this.asking.takeBack(act.sale_id));
+    await this.#done(this.asking.takeBack(act));
     this.#read();
   }
 
@@ -141,6 +143,10 @@ export class Shift extends HTMLElement {
       // The indicator tells of a till that does not answer; the list is read again at the next change.
     }
   }
+}
+
+function whatWasUsed({ reward, points }) {
+  return reward ? told(reward) : `${number(points)} ${sayCount("points.unit", points)}`;
 }
 
 customElements.define("till-shift", Shift);

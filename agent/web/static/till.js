@@ -18,11 +18,12 @@ const ROUTES = {
   display: { state: "/api/v1/display", live: "/api/v1/display/live" },
 };
 
-// The till answered, and said no; `code` is stable.
+// The till answered, and said no; `code` is stable, and `said` is all of its words.
 export class TillRefused extends Error {
-  constructor(code, status) {
-    super(code);
-    this.code = code;
+  constructor(said, status) {
+    super(said.code);
+    this.code = said.code;
+    this.said = said;
     this.status = status;
   }
 }
@@ -118,7 +119,7 @@ export class Till {
     } catch (error) {
       throw new TillSilent(error.message);
     }
-    if (!answer.ok) throw new TillRefused(said.code, answer.status);
+    if (!answer.ok) throw new TillRefused(said, answer.status);
     return said;
   }
 

@@ -1,13 +1,16 @@
-// The toast: what was credited last, and ten seconds to take it back by one key.
+// The toast: what was credited or used last, and ten seconds to take it back by one key.
 
+import { idOf, isUndone } from "./asking.js";
 import { el, put } from "./el.js";
 import { icon } from "./icons.js";
 import { sound } from "./sounds.js";
 import { warn } from "./voice.js";
-import { say, sayCode, sayCount } from "./words.js";
+import { say, sayCode, sayCount, told } from "./words.js";
 
 const SHOWN_MS = 10_000;
 const TICK_MS = 250;
+// States that are no credit, each with its icon; they sound as they are called.
+const ICONS = { redeemed: "gift", taken_back: "undo", given_back: "undo" };
 
 export class Undo extends HTMLElement {
   #act = null;
@@ -32,17 +35,18 @@ export class Undo extends HTMLElement {
   take(act, name) {
     const before = this.#act;
     this.#act = act;
-    const isSame = act && before?.sale_id === act.sale_id && before.state === act.state;
+    const isKnown = act && before && idOf(before) === idOf(act);
+    const isSame = isKnown && before.state === act.state;
     if (!act || isSame) {
       if (!act) this.#hide();
       return null;
     }
     // The till and the page read the same clock; one that was set meanwhile never makes the offer longer.
-    const left = act.state === "taken_back" ? SHOWN_MS : SHOWN_MS - Math.max(0, Date.now() - Date.parse(act.recorded_at));
+    const left = this.#isBack ? SHOWN_MS : SHOWN_MS - Math.max(0, Date.now() - Date.parse(act.recorded_at));
     this.#remark = null;
-    if (before?.sale_id !== act.sale_id) this.#name = name;
+    if (!isKnown) this.#name = name;
     this.#until = Date.now() + left;
-    if (left <= 0 || (act.state === "taken_back" && before?.sale_id !== act.sale_id)) {
+    if (left <= 0 || (this.#isBack && !isKnown)) {
       this.#hide();
       return null;
     }
@@ -50,7 +54,7 @@ export class Undo extends HTMLElement {
     clearInterval(this.#timer);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.render();
-    sound(act.state === "taken_back" ? "taken_back" : "credited");
+    sound(act.state in ICONS ? act.state : "credited");
     return this.#words();
   }
 
@@ -61,18 +65,17 @@ export class Undo extends HTMLElement {
 
   render() {
     if (this.hidden || !this.#act) return;
-    const isBack = this.#act.state === "taken_back";
-    put(this.#icon, icon(isBack ? "undo" : "check"));
+    put(this.#icon, icon(ICONS[this.#act.state] ?? "check"));
     this.#text.textContent = this.#remark ?? this.#words();
-    this.#button.hidden = isBack;
+    this.#button.hidden = this.#isBack;
     this.#count();
   }
 
   // Takes the last act back, while that is offered.
   async undo() {
-    if (this.hidden || this.#act.state === "taken_back") return;
+    if (this.hidden || this.#isBack) return;
     try {
-      await this.asking.takeBack(this.#act.sale_id);
+      await this.asking.takeBack(this.#act);
       this.onDone();
     } catch (error) {
       if (!error.code) return;
@@ -82,9 +85,16 @@ export class Undo extends HTMLElement {
     }
   }
 
+  get #isBack() {
+    return isUndone(this.#act);
+  }
+
   #words() {
-    const { state, points, hint } = this.#act;
-    if (state === "taken_back") return sayCount("undo.taken_back", points);
+    const { state, points, hint, reward } = this.#act;
+    if (this.#isBack) return sayCount(`undo.${state}`, points);
+    if (state === "redeemed") {
+      return reward ? sayCount("undo.redeemed", points, { what: told(reward) }) : sayCount("undo.used", points);
+    }
     if (state === "kept_for_card" && hint) return sayCount("undo.kept", points, { hint });
     return this.#name ? sayCount("undo.credited", points, { name: this.#name }) : sayCount("undo.unnamed", points);
   }

@@ -21,9 +21,9 @@ const REFUSED_MEANINGS = ["bank_card"];
 
 const KINDS = { choice: chosen, customer, nothing: idle, other, unknown_card: unknownCard };
 
-// Returns the view as nodes; `onChoose` is given a customer id.
-export function viewed(view, onChoose) {
-  return KINDS[view.kind](view, onChoose);
+// Returns the view as nodes; `onChoose` is given a customer id, `onUse` opens the place where points are used.
+export function viewed(view, onChoose, onUse) {
+  return KINDS[view.kind](view, onChoose, onUse);
 }
 
 // Returns the view in one short sentence, for screen readers; null where nothing is to be said.
@@ -71,21 +71,21 @@ export function locked(onUnlock) {
   return message("lock", say("lock.title"), say("lock.help"), "locked", unlock);
 }
 
-function customer(view) {
+function customer(view, _, onUse) {
   return el(
     "div",
     { class: "customer" },
-    top("check", view.name, about(view), view.balance),
-    progress(view),
+    top("check", view.name, about(view), view.balance, view.spendable),
+    progress(view, onUse),
     usual(view.preferences),
     offer(view),
     caution(view.caution),
   );
 }
 
-function top(iconName, name, details, balance) {
+function top(iconName, name, details, balance, spendable) {
   const title = el("h1", { class: "name" }, el("span", { class: "disc" }, icon(iconName)), el("span", {}, name));
-  return el("div", { class: "top" }, el("div", { class: "who" }, title, details), points(balance));
+  return el("div", { class: "top" }, el("div", { class: "who" }, title, details), points(balance, spendable));
 }
 
 function about(view) {
@@ -94,8 +94,9 @@ function about(view) {
   return el("p", { class: "about" }, tierBadge(view.tier), el("span", { class: "soft" }, facts.join(" · ")));
 }
 
-// The posted points are the hub's word, the pending ones are ours: two figures, never mixed into one.
-function points(balance) {
+// The posted points are the hub's word, the pending ones are ours: two figures, never mixed into one. What can be used
+// now is a third: points that the hub set aside for this till.
+function points(balance, spendable) {
   const pending = say("points.pending", { points: signed(balance.pending) });
   return el(
     "div",
@@ -103,6 +104,7 @@ function points(balance) {
     el("p", { class: "figure" }, number(balance.posted)),
     el("p", { class: "unit" }, sayCount("points.unit", balance.posted)),
     balance.pending !== 0 && el("p", { class: "pending" }, pending),
+    spendable > 0 && el("p", { class: "spendable" }, say("points.spendable", { points: number(spendable) })),
     asOf(balance),
   );
 }
@@ -118,11 +120,17 @@ function balanceTime(at) {
   return say("points.as_of_day", { date: dateOf(at), time: timeOfDay(at) });
 }
 
-function progress({ balance, next_reward: next, reached_reward: reached }) {
-  if (!next && !reached) return null;
-  const reachedText =
-    reached && el("p", { class: "reached" }, icon("gift"), say("reward.reached", { reward: told(reached.text) }));
-  if (!next) return el("div", { class: "progress" }, reachedText);
+function progress({ balance, spendable, next_reward: next, reached_reward: reached }, onUse) {
+  const isUsable = reached || spendable > 0;
+  const use =
+    isUsable &&
+    el(
+      "div",
+      { class: "use" },
+      reached && el("p", { class: "reached" }, icon("gift"), say("reward.reached", { reward: told(reached.text) })),
+      el("button", { type: "button", onclick: onUse }, say("act.redeem"), el("kbd", {}, "F7")),
+    );
+  if (!next) return use && el("div", { class: "progress" }, use);
   const nextText = say("reward.next", { reward: told(next.text), points: number(next.points) });
   const missing = sayCount("reward.missing", next.missing);
   return el(
@@ -130,7 +138,7 @@ function progress({ balance, next_reward: next, reached_reward: reached }) {
     { class: "progress" },
     bar(balance, next.points, `${nextText}. ${missing}.`),
     el("p", { class: "ends soft" }, el("span", {}, nextText), el("span", { class: "missing" }, missing)),
-    reachedText,
+    use,
   );
 }
 
