@@ -133,6 +133,9 @@ class Redeeming:
             if not _may_change_soon(refused):
                 break
             await self._clock.sleep(ASK_AGAIN_S)
+        if refused.customer_id is not None and refused.reason is not WhyNot.TOO_FEW_POINTS:
+            # The line may come back while the customer is still there.
+            self._store.allowances.wish(refused.customer_id, refused.asked)
         raise refused
 
     async def _asked(self, refused: NotSpendable, ends_s: float) -> bool:

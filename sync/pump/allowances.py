@@ -56,7 +56,7 @@ class Reservations:
         self._line = line
         self._give_back = give_back
         self._clock = clock
-        self._ladder = Ladder(pace or Pace(), lambda seconds, _: clock.sleep(seconds))
+        self._ladder = Ladder(pace or Pace(), self._pause)
         self._due: AllowancesRequest | None = None
         self._prefetch_at_s = self._time_at_s = self._rests_until_s = self._quiet_until_s = float("-inf")
 
@@ -78,7 +78,6 @@ class Reservations:
         except HubError as error:
             self._want_hello(epoch, error)
             return False
-        self._quiet_until_s = float("-inf")
         return is_taken
 
     async def _turn(self) -> None:
@@ -113,7 +112,13 @@ class Reservations:
         word = await self._grantor.allowances(epoch, request)
         if word.hub_epoch != epoch:
             raise HubUnreachable("foreign_epoch")
+        self._quiet_until_s = float("-inf")
         return await keep(word)
+
+    async def _pause(self, seconds: float, _: BaseException | None) -> None:
+        """Wait out a backoff; a hello, or somebody new at the counter, ends it early."""
+        self._reserved.notice.clear()
+        await first_of(self._clock, seconds, self._reserved.notice)
 
     def _want_hello(self, epoch: str, error: HubError) -> bool:
         """Ask for a hello where that is what the hub wants; what was to be asked is asked behind it."""
