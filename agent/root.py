@@ -19,6 +19,7 @@ from agent import keys
 from agent.config import Settings
 from agent.counter import Counter
 from agent.display import CustomerDisplay
+from agent.figures import count, count_compared
 from agent.imaging.decoder import Decoder
 from agent.recognition import Chain, HubWord
 from agent.reserving import TIMEOUTS, hub_asked, reservations
@@ -33,6 +34,7 @@ from sync.contract.protocol import ProblemCode
 from sync.contract.signing import Prover
 from sync.hub_client import HubClient, open_session
 from sync.hub_line import Timeouts
+from sync.pump.comparing import Comparer
 from sync.pump.line import HubState, Line
 from sync.pump.puller import Puller
 from sync.pump.pusher import Pusher, Terminal
@@ -137,11 +139,11 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         )
         app = local_door(behind, f"http://{settings.api.host}:{settings.api.port}")
         at = await stack.enter_async_context(serve(app, settings.api.host, settings.api.port))
-        _count(metrics, screen, store, clock)
+        count(metrics, screen, store, clock)
         uploads = _Uploads(settings, enrolment, store, line, clock)
         watchdog = Watchdog(uploads.open, store.journal.waiting, line, clock)
         standing.watch(watchdog)
-        puller = Puller(store.cache, enrolment.client(session), line, screen.touched, clock)
+        puller = _puller(store, enrolment.client(session), metrics, (line, screen), clock)
         scanner = _Scanner(settings, decoder, counter, clock)
         async with asyncio.TaskGroup() as group:
             running_tasks = [
@@ -325,6 +327,13 @@ async def _watch_store(store: Store, screen: Screen, line: Line, standing: "_Sta
         await clock.sleep(STORE_LOOK_S)
 
 
+def _puller(store: Store, hub: HubClient, metrics: Metrics, told: tuple[Line, Screen], clock: Clock) -> Puller:
+    line, screen = told
+    comparer = Comparer(store.cache, hub, clock)
+    count_compared(metrics, comparer)
+    return Puller(store.cache, hub, line, screen.touched, clock, comparer)
+
+
 def _chain(settings: Settings, enrolment: keys.Enrolment) -> Chain:
     return Chain(enrolment.identifier_key, settings.cards.scheme(), settings.cards.country_code)
 
@@ -369,21 +378,3 @@ class _Standing:
             fault=fault or fault_shown(state.upload_fault, state.download_fault),
             is_loading_snapshot=state.is_loading_snapshot,
         )
-
-
-def _count(metrics: Metrics, screen: Screen, store: Store, clock: Clock) -> None:
-    def oldest_s() -> float:
-        oldest = screen.state.outbox.oldest_at
-        return max((clock.now() - oldest).total_seconds(), 0.0) if oldest is not None else 0.0
-
-    metrics.gauge_of("outbox_waiting", "Events the hub has not acknowledged.", lambda: screen.state.outbox.waiting)
-    metrics.gauge_of("outbox_oldest_age_seconds", "Age of the oldest of them.", oldest_s)
-    metrics.gauge_of("outbox_rejected", "Events the hub refused.", lambda: screen.state.outbox.rejected)
-    metrics.gauge_of("outbox_parked", "Events held at the hub.", lambda: screen.state.outbox.parked)
-    metrics.gauge_of("outbox_withheld", "Events the network refuses to carry.", lambda: screen.state.outbox.withheld)
-    metrics.gauge_of("hub_reachable", "1 while the hub answers, else 0.", lambda: float(screen.state.hub.is_reachable))
-    metrics.gauge_of(
-        "disk_full", "1 while the disk is full and sales are refused.", lambda: float(store.ballast.is_full)
-    )
-    lost = store.salvaged.lost if store.salvaged is not None else 0
-    metrics.gauge_of("salvage_lost", "Events lost with a damaged file, found at this start.", lambda: float(lost))

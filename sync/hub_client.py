@@ -18,6 +18,7 @@ from yarl import URL
 
 from sync.contract.allowance import AllowancesRequest, AllowancesWord
 from sync.contract.chain import PROOF_HEADER, Stretch, write_proof
+from sync.contract.digest import BucketAnswer, DigestAnswer
 from sync.contract.protocol import (
     BATCH_CONTENT_TYPE,
     EPOCH_HEADER,
@@ -43,6 +44,8 @@ from sync.pump.ports import Batch
 CHUNK_BYTES_MAX = 32 * 1024 * 1024
 # A chunk of a few MB over a shop's DSL line takes longer than any other call; silence still ends it.
 CHUNK_EXTRA_S = 270.0
+# A hub of a million customers sums them up in some seconds, and may have to finish a snapshot first.
+DIGEST_WAIT_S = 110.0
 # One upload, one long poll, and a little beside them.
 CONNECTIONS_MAX = 4
 # Below the hub's 75 s, so that it is never the hub that closes a connection which is just being used again.
@@ -154,6 +157,23 @@ class HubClient:
         query = {"cursor": cursor, "limit": str(limit), "wait": str(wait_s)}
         question = Question(hdrs.METH_GET, ("feed",), {EPOCH_HEADER: hub_epoch}, query, wait_s=wait_s)
         return await self._line.ask(question, FeedPage)
+
+    async def feed_until(self, cursor: str, hub_epoch: str, *, limit: int, until: str) -> FeedPage:
+        """Return what changed after the cursor and not behind another, at once."""
+        query = {"cursor": cursor, "limit": str(limit), "until": until}
+        return await self._line.ask(Question(hdrs.METH_GET, ("feed",), {EPOCH_HEADER: hub_epoch}, query), FeedPage)
+
+    async def digest(self, cursor: str, hub_epoch: str) -> DigestAnswer:
+        """Return the sums of what a cache must hold, as of the cursor or a later position."""
+        query, headers = {"cursor": cursor}, {EPOCH_HEADER: hub_epoch}
+        question = Question(hdrs.METH_GET, ("digest",), headers, query, wait_s=DIGEST_WAIT_S)
+        return await self._line.ask(question, DigestAnswer)
+
+    async def bucket(self, number: int, hub_epoch: str) -> BucketAnswer:
+        """Return the rows of one bucket of the digest."""
+        path = ("digest", f"{number:02x}")
+        question = Question(hdrs.METH_GET, path, {EPOCH_HEADER: hub_epoch}, wait_s=DIGEST_WAIT_S)
+        return await self._line.ask(question, BucketAnswer)
 
     async def snapshot_manifest(self, hub_epoch: str, snapshot_id: str | None = None) -> SnapshotManifest:
         """Return the manifest of that snapshot, or of the hub's current one."""

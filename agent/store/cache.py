@@ -5,16 +5,18 @@ takes its place at the end, so that the till answers from the old rows until the
 for it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Self
 
+from agent.store.comparing import buckets, replace_bucket
 from agent.store.files import delete
 from agent.store.journal import EventJournal
 from agent.store.live import LiveCache
 from agent.store.loading import PARTS, SnapshotBroken, begin, conclude, load_chunk, place_identifiers
 from agent.store.rows import apply_page
+from sync.contract.digest import BucketAnswer
 from sync.contract.program import Program
 from sync.contract.protocol import AllowancesPut, CustomerGone, FeedPage, OutcomePut, ProgramPut, SnapshotManifest
 from sync.runtime.clock import Clock
@@ -99,6 +101,14 @@ class CustomerCache:
         if page.covered:
             await self._live.read_coverage()
         return frozenset(touched)
+
+    async def buckets(self) -> Sequence[str]:
+        """Return the sums of what the cache holds, read in pieces."""
+        return await buckets(self._reader, self._clock)
+
+    async def replace_bucket(self, answer: BucketAnswer) -> frozenset[str]:
+        """Let the cache hold what a bucket says, and return the accounts that were otherwise."""
+        return frozenset(await self._live.writer.write(lambda connection: replace_bucket(connection, answer)))
 
     async def begin_snapshot(self, manifest: SnapshotManifest) -> int:
         """Open where this snapshot is loaded; return how many chunks it has already."""

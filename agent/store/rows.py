@@ -20,10 +20,25 @@ def apply_page(connection: Connection, page: FeedPage) -> set[str]:
     """Write a page's rows, its coverage and its cursor; return the accounts touched."""
     touched: set[str] = set()
     for change in page.changes:
-        touched |= _apply(connection, change)
+        touched |= apply_change(connection, change)
     put_coverage(connection, page.covered.items())
     connection.execute("UPDATE state SET cursor = ?, as_of = ? WHERE id = 1", (page.cursor, milliseconds(page.as_of)))
     return touched
+
+
+def apply_change(connection: Connection, change: Change) -> set[str]:
+    """Write one change; return the accounts touched."""
+    if isinstance(change, CustomerPut):
+        return _put_customer(connection, change)
+    if isinstance(change, BalancePut):
+        connection.execute("UPDATE customers SET points = ? WHERE customer_id = ?", (change.points, change.customer_id))
+        return {change.customer_id}
+    if isinstance(change, CardPut):
+        _put_card(connection, change)
+        return {change.identifier}
+    if isinstance(change, CustomerGone):
+        return {change.customer_id, *_remove_customer(connection, change.customer_id)}
+    return set()  # programs and outcomes stand in the till's own file
 
 
 def put_coverage(connection: Connection, covered: Iterable[tuple[str, int]]) -> None:
@@ -49,20 +64,6 @@ def day_number(visit: date | None) -> int:
 def written(put: CustomerPut) -> str:
     """Return a customer's row as it is kept."""
     return put.model_dump_json(exclude_defaults=True)
-
-
-def _apply(connection: Connection, change: Change) -> set[str]:
-    if isinstance(change, CustomerPut):
-        return _put_customer(connection, change)
-    if isinstance(change, BalancePut):
-        connection.execute("UPDATE customers SET points = ? WHERE customer_id = ?", (change.points, change.customer_id))
-        return {change.customer_id}
-    if isinstance(change, CardPut):
-        _put_card(connection, change)
-        return {change.identifier}
-    if isinstance(change, CustomerGone):
-        return {change.customer_id, *_remove_customer(connection, change.customer_id)}
-    return set()  # programs and outcomes stand in the till's own file
 
 
 def _put_customer(connection: Connection, put: CustomerPut) -> set[str]:

@@ -49,8 +49,8 @@ class _Entry:
     whole: bool
 
 
-def read_page(connection: Connection, terminal_id: str, after: int, limit: int) -> Page:
-    """Return at most `limit` changes that follow position `after`.
+def read_page(connection: Connection, terminal_id: str, after: int, limit: int, until: int | None = None) -> Page:
+    """Return at most `limit` changes that follow position `after`, none of them behind `until`.
 
     Raises:
         Resync: `after` lies below what is kept, or beyond what this hub ever reached.
@@ -58,7 +58,7 @@ def read_page(connection: Connection, terminal_id: str, after: int, limit: int) 
     head = last_pos(connection)
     if not floor(connection) <= after <= head:
         raise Resync
-    entries, pos = _whole(connection, after, limit)
+    entries, pos = _whole(connection, after, limit, _NEVER if until is None else until)
     return Page(
         tuple(_texts(connection, entries, terminal_id, pos)),
         covered(connection, terminal_id, pos, after),
@@ -105,9 +105,9 @@ def _last_seq_at(connection: Connection, stream: int, through: int, pos: int) ->
     return low
 
 
-def _whole(connection: Connection, after: int, limit: int) -> tuple[list[_Entry], int]:
+def _whole(connection: Connection, after: int, limit: int, until: int) -> tuple[list[_Entry], int]:
     """Return a page's rows; it ends before rows that belong together, or where it begins with them, behind them."""
-    entries, end = _fold(connection, after, limit, _NEVER)
+    entries, end = _fold(connection, after, limit, until)
     cut = connection.execute(
         "SELECT first, last FROM together WHERE first <= ? ORDER BY first DESC LIMIT 1", (end,)
     ).fetchone()

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from sync.contract.protocol import EPOCH_HEADER
+from sync.hub.digests import Digests
 from sync.hub.founding import Founding
 from sync.hub.head import Head
 from sync.hub.intake import Intake
@@ -44,6 +45,7 @@ class Services:
     reception: Reception
     reserving: Reserving
     snapshots: Snapshots
+    digests: Digests
     metrics: Metrics
     board: Board
     clock: Clock

@@ -14,6 +14,7 @@ from pathlib import Path
 from sync.contract.program import Program
 from sync.contract.protocol import EPOCH_HEADER
 from sync.hub.config import DEFAULT_PROGRAM, HubConfig, is_loopback
+from sync.hub.digests import Digests
 from sync.hub.feed_log import last_pos, prune
 from sync.hub.founding import EPOCH_BYTES, IDENTIFIER_KEY_BYTES, Founding, database_file, found, renew_epoch
 from sync.hub.guard import Services
@@ -95,6 +96,7 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
             intake=Intake(writer, head, founding.epoch, clock, metrics),
             reception=Reception(writer, reader, founding, clock, min_agent=config.hub.min_agent),
             reserving=Reserving(writer, reader, head, founding.epoch, clock),
+            digests=Digests(snapshot_reader, clock),
             snapshots=Snapshots(state / "snapshots", snapshot_reader, founding.epoch, clock),
             metrics=metrics,
             board=Board(metrics),

@@ -16,6 +16,7 @@ from sync.contract.allowance import AllowancesRequest
 from sync.contract.chain import PROOF_HEADER
 from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
 from sync.contract.customers import Value
+from sync.contract.digest import DigestAnswer
 from sync.contract.identifiers import identifier_id
 from sync.contract.program import Program
 from sync.contract.protocol import (
@@ -32,6 +33,7 @@ from sync.contract.protocol import (
     SnapshotManifest,
 )
 from sync.hub.batch import Sender
+from sync.hub.digests import bucket_text
 from sync.hub.erasures import is_news, note_passed
 from sync.hub.feed import Page, Resync, covered, page_text, read_page
 from sync.hub.feed_log import last_pos
@@ -75,6 +77,11 @@ class _FeedQuery(Value):
     cursor: str = Field(default="", max_length=200)
     limit: int = Field(default=FEED_CHANGES_MAX, ge=1, le=FEED_CHANGES_MAX)
     wait: int = Field(default=0, ge=0, le=FEED_WAIT_S_MAX)
+    until: str | None = Field(default=None, max_length=200)
+
+
+class _DigestQuery(Value):
+    cursor: str = Field(default="", max_length=200)
 
 
 def make_app(services: Services) -> web.Application:
@@ -118,14 +125,12 @@ async def get_feed(request: web.Request) -> web.StreamResponse:
     """Return what changed after the cursor, waiting for a first change where nothing did."""
     check_download(request)
     query = read_query(request, _FeedQuery)
-    services = services_of(request)
-    cursor = read_cursor(query.cursor)
-    if cursor is None or cursor.hub_epoch != services.founding.epoch:
-        raise Resync
-    page = await _page(request, cursor.position, query.limit)
-    if page.pos == cursor.position and query.wait:
-        await services.head.wait_beyond(cursor.position, query.wait, stopping(request.app))
-        page = await _page(request, cursor.position, query.limit)
+    services, after = services_of(request), _position(request, query.cursor)
+    until = _position(request, query.until) if query.until is not None else None
+    page = await _page(request, after, query.limit, until)
+    if page.pos == after and query.wait and until is None:
+        await services.head.wait_beyond(after, query.wait, stopping(request.app))
+        page = await _page(request, after, query.limit)
     text = page_text(page, services.founding.epoch, services.clock.now())
     return web.Response(body=text.encode(), content_type="application/json")
 
@@ -148,6 +153,24 @@ async def get_chunk(request: web.Request) -> web.StreamResponse:
     place = request.match_info
     data = await services_of(request).snapshots.chunk(place["snapshot"], int(place["number"]))
     return web.Response(body=data, content_type=SNAPSHOT_CONTENT_TYPE)
+
+
+async def get_digest(request: web.Request) -> web.StreamResponse:
+    """Return the sums of what a cache must hold, as of a position that the asking terminal has not passed."""
+    check_download(request)
+    services = services_of(request)
+    digest = await services.digests.not_before(_position(request, read_query(request, _DigestQuery).cursor))
+    epoch = services.founding.epoch
+    cursor = write_cursor(FeedCursor(epoch, digest.pos))
+    return json_answer(DigestAnswer(hub_epoch=epoch, cursor=cursor, as_of=digest.as_of, buckets=digest.buckets))
+
+
+async def get_bucket(request: web.Request) -> web.StreamResponse:
+    """Return all rows of one bucket of the digest, as they are now."""
+    check_download(request)
+    services, number = services_of(request), int(request.match_info["bucket"], 16)
+    text = bucket_text(await services.digests.bucket(number), number, services.founding.epoch)
+    return web.Response(body=text.encode(), content_type="application/json")
 
 
 async def post_identifiers(request: web.Request) -> web.StreamResponse:
@@ -212,6 +235,8 @@ ROUTES = (
         get_chunk,
         "one chunk: gzipped NDJSON",
     ),
+    Route("GET", "/v1/digest", get_digest, "256 sums of what a cache must hold, as of a position"),
+    Route("GET", "/v1/digest/{bucket:[0-9a-f]{2}}", get_bucket, "all rows of one of the 256 buckets"),
     Route("POST", "/v1/identifiers", post_identifiers, "whom do presented cards, phones and e-mails lead to"),
     Route("POST", "/v1/allowances", post_allowances, "points reserved for this till, so that it may redeem on its own"),
     Route("GET", "/healthz", get_healthz, "the process answers"),
@@ -220,14 +245,29 @@ ROUTES = (
 )
 
 
-async def _page(request: web.Request, after: int, limit: int) -> Page:
+def _position(request: web.Request, text: str) -> int:
+    """Return the position that a cursor of this hub says.
+
+    Raises:
+        Resync: it is of another history, or no cursor.
+    """
+    cursor = read_cursor(text)
+    if cursor is None or cursor.hub_epoch != services_of(request).founding.epoch:
+        raise Resync
+    return cursor.position
+
+
+async def _page(request: web.Request, after: int, limit: int, until: int | None = None) -> Page:
     """Return a page, and write down whether the till has erased whom it was told to.
 
     What it asks for next, it keeps in the same commit as all that came before.
     """
     services, terminal_id = services_of(request), request[TERMINAL].terminal_id
     page, has_passed = await services.reader.read(
-        lambda connection: (read_page(connection, terminal_id, after, limit), is_news(connection, terminal_id, after))
+        lambda connection: (
+            read_page(connection, terminal_id, after, limit, until),
+            is_news(connection, terminal_id, after),
+        )
     )
     if has_passed:
         await services.writer.write(lambda connection: note_passed(connection, terminal_id, after))

@@ -24,6 +24,13 @@ from sync.runtime.state_lock import private_folder, write_private
 
 # Level 1 packs 5,000 customers in a twentieth of a second; level 6 takes three times that for a sixth fewer bytes.
 _GZIP_LEVEL = 1
+# The points that wait on identifiers which lead to nobody, or to several.
+BARE_CARDS = (
+    "SELECT identifier, points FROM tallies WHERE points <> 0 "
+    "AND (SELECT count(*) FROM identifiers WHERE id = tallies.identifier) <> 1 "
+    "AND NOT EXISTS (SELECT 1 FROM erased_identifiers WHERE id = tallies.identifier AND is_closed) "
+    "ORDER BY identifier"
+)
 _MANIFEST = "snapshot.json"
 
 
@@ -63,12 +70,7 @@ def chunk_texts(connection: Connection, chunk_rows: int = SNAPSHOT_CHUNK_ROWS) -
     )
     while rows := customers.fetchmany(chunk_rows):
         yield len(rows), "".join([customer_text(wire, refs, points) + "\n" for wire, refs, points in rows])
-    cards = connection.execute(
-        "SELECT identifier, points FROM tallies WHERE points <> 0 "
-        "AND (SELECT count(*) FROM identifiers WHERE id = tallies.identifier) <> 1 "
-        "AND NOT EXISTS (SELECT 1 FROM erased_identifiers WHERE id = tallies.identifier AND is_closed) "
-        "ORDER BY identifier"
-    )
+    cards = connection.execute(BARE_CARDS)
     while rows := cards.fetchmany(chunk_rows):
         yield len(rows), "".join([card_text(identifier, points) + "\n" for identifier, points in rows])
 

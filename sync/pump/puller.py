@@ -8,8 +8,9 @@ does not understand, changes nothing and is asked for again, slower and slower.
 from collections.abc import Callable
 from typing import NoReturn
 
-from sync.contract.protocol import FEED_CHANGES_MAX, FEED_WAIT_S_MAX, ProblemCode
+from sync.contract.protocol import FEED_CHANGES_MAX, FEED_WAIT_S_MAX, FeedPage, ProblemCode
 from sync.hub_errors import HubError, HubRefused, HubUnreachable
+from sync.pump.comparing import Comparer, ReadingOn
 from sync.pump.line import Direction, Line
 from sync.pump.pace import Ladder, Pace
 from sync.pump.ports import Cache, Hub
@@ -36,15 +37,16 @@ class Puller:
         line: Line,
         touched: Callable[[frozenset[str] | None], None],
         clock: Clock,
-        pace: Pace | None = None,
+        comparer: Comparer | None = None,
     ) -> None:
         self._cache = cache
         self._hub = hub
         self._line = line
         self._touched = touched
         self._clock = clock
-        self._ladder = Ladder(pace or Pace(), lambda seconds, error: line.pause(Direction.DOWNLOAD, seconds, error))
+        self._ladder = Ladder(Pace(), lambda seconds, error: line.pause(Direction.DOWNLOAD, seconds, error))
         self._loader = SnapshotLoader(cache, hub, clock)
+        self._comparer = comparer
         self._needs_snapshot = False
         self._snapshot_at_s: float | None = None
         self._changes = FEED_CHANGES_MAX
@@ -62,6 +64,8 @@ class Puller:
             cursor = None if self._needs_snapshot else await self._cache.cursor()
             if cursor is None:
                 await self._load(epoch)
+            elif self._comparer is not None and self._wait_s and self._comparer.is_due:  # nothing follows the last page
+                await self._compare(self._comparer, epoch)
             else:
                 await self._pull(cursor, epoch)
         except HubError as error:
@@ -82,16 +86,28 @@ class Puller:
                 raise
             self._needs_snapshot = True
             return
-        page = believed_page(cursor, page, epoch)
+        await self._take(cursor, page, epoch)
         self._changes = min(self._changes * 2, FEED_CHANGES_MAX)
+        if page.cursor == cursor:
+            await self._nothing_new(asked_s)
+        self._wait_s = 0 if page.more else FEED_WAIT_S_MAX
+
+    async def _take(self, cursor: str, page: FeedPage, epoch: str) -> None:
+        page = believed_page(cursor, page, epoch)
         touched = await self._cache.apply(page) if page.cursor != cursor else frozenset()
         if not page.more:
             self._line.current(page.as_of)
         if touched:
             self._touched(touched)
-        if page.cursor == cursor:
-            await self._nothing_new(asked_s)
-        self._wait_s = 0 if page.more else FEED_WAIT_S_MAX
+
+    async def _compare(self, comparer: Comparer, epoch: str) -> None:
+        reading_on = ReadingOn(lambda cursor, page: self._take(cursor, page, epoch), self._touched)
+        try:
+            self._needs_snapshot = not await comparer.compare(epoch, reading_on)
+        except HubRefused as error:
+            if error.code != ProblemCode.RESYNC:
+                raise
+            self._needs_snapshot = True
 
     async def _nothing_new(self, asked_s: float) -> None:
         took_s = self._clock.monotonic() - asked_s

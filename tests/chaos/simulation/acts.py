@@ -171,6 +171,13 @@ async def import_customer(world: "World") -> None:
         world.note(f"{customer_id} is imported")
 
 
+async def compare_cache(world: "World") -> None:
+    till = _till(world)
+    if till.life is not None:
+        till.life.comparer.ask()
+        world.note(f"{till.terminal_id} compares its cache when it next stands still")
+
+
 async def prune_feed(world: "World") -> None:
     if world.hub.door is not None:
         world.oracle.refresh(world.hub)
@@ -197,4 +204,5 @@ ACTS = (
     Act("restore the hub", 2, restore_hub),
     Act("import a customer", 3, import_customer),
     Act("prune the feed", 1, prune_feed),
+    Act("compare a cache", 3, compare_cache),
 )

@@ -19,6 +19,7 @@ from agent.store.files import till_file
 from sync.contract.cursors import read_cursor
 from sync.contract.identifiers import Scheme, identifier_id
 from sync.contract.signing import Prover
+from sync.pump.comparing import Comparer
 from sync.pump.line import Line
 from sync.pump.puller import Puller
 from sync.pump.pusher import Pusher, Terminal
@@ -71,6 +72,7 @@ class Life(NamedTuple):
     store: Store
     counter: Counter
     line: Line
+    comparer: Comparer
 
 
 @functools.cache
@@ -230,8 +232,9 @@ class TillSide:
                 self._seen(self, "took a page")
 
             group.create_task(Pusher(store.journal, self.wire, line, terminal, self.clock).run())
-            group.create_task(Puller(store.cache, self.wire, line, touched, self.clock).run())
-            self.life = Life(store, counter, line)
+            comparer = Comparer(store.cache, self.wire, self.clock, lambda: 0.5)
+            group.create_task(Puller(store.cache, self.wire, line, touched, self.clock, comparer).run())
+            self.life = Life(store, counter, line, comparer)
             ready.set()
 
     def _note_all(self) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
 
 from sync.contract.chain import Stretch, write_proof
+from sync.contract.digest import BucketAnswer, DigestAnswer
 from sync.contract.protocol import (
     CredentialAnswer,
     FeedPage,
@@ -65,6 +66,24 @@ class Wire:
             return door.feed(self.terminal_id, cursor, hub_epoch, limit, wait_s)
 
         return cast("FeedPage", await self._call("feed", ("feed", cursor), ask))
+
+    async def feed_until(self, cursor: str, hub_epoch: str, *, limit: int, until: str) -> FeedPage:  # noqa: ARG002 - the hub of a simulation sets its own
+        def ask(door: Door) -> Awaitable[FeedPage]:
+            return door.feed_until(self.terminal_id, cursor, hub_epoch, until)
+
+        return cast("FeedPage", await self._call("feed until", ("feed", cursor, until), ask))
+
+    async def digest(self, cursor: str, hub_epoch: str) -> DigestAnswer:
+        def ask(door: Door) -> Awaitable[DigestAnswer]:
+            return door.digest(cursor, hub_epoch)
+
+        return cast("DigestAnswer", await self._call("digest", "digest", ask))
+
+    async def bucket(self, number: int, hub_epoch: str) -> BucketAnswer:
+        def ask(door: Door) -> Awaitable[BucketAnswer]:
+            return door.bucket(number, hub_epoch)
+
+        return cast("BucketAnswer", await self._call(f"bucket {number}", ("bucket", number), ask))
 
     async def snapshot_manifest(self, hub_epoch: str, snapshot_id: str | None = None) -> SnapshotManifest:
         def ask(door: Door) -> Awaitable[SnapshotManifest]:

@@ -24,6 +24,7 @@ from agent.store import damage, open_store
 from sync.contract.program import EarnRule, Program
 from sync.hub import snapshot_files, snapshots
 from sync.hub.customer_rows import CustomerRow, to_row
+from sync.hub.digests import sum_up
 from sync.hub.founding import Founding, database_file, found
 from sync.hub.programs import enact
 from sync.hub.terminals import NewTerminal, Place, enrol
@@ -126,6 +127,17 @@ class World:
             if found is not None:
                 self.note(f"WRONG  {invariant.name}: {found}")
                 raise Broken(f"{invariant.name}: {found}")
+
+        await self._compare_digests()
+
+    async def _compare_digests(self) -> None:
+        """Check that the sums of each cache are the hub's, as of the one position where all stand."""
+        assert self.hub.peek is not None
+        pos, sums = sum_up(self.hub.peek)
+        for till in self.tills:
+            assert till.life is not None
+            if await till.life.store.cache.buckets() != sums.buckets():
+                raise Broken(f"the cache of {till.terminal_id} differs from the hub's digest at {pos}")
 
     async def close(self) -> None:
         """Switch everything off."""
