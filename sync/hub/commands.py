@@ -185,8 +185,13 @@ def _now_ms() -> int:
 def _shown(connection: Connection, customer_id: str) -> str:
     together = _persons(connection, customer_id)
     root = [customer_id, *winners(connection, customer_id)][-1]
-    row = connection.execute("SELECT points FROM balances WHERE customer_id = ?", (root,)).fetchone()
-    lines = [f"{customer_id}: shown as {root} with {row[0] if row else 0} points"]
+    row = connection.execute("SELECT points, reserved, debt FROM balances WHERE customer_id = ?", (root,)).fetchone()
+    points, reserved, debt = row or (0, 0, 0)
+    lines = [f"{customer_id}: shown as {root} with {points} points"]
+    if reserved:
+        lines.append(f"  {reserved} of them are held by tills; see: allowances list")
+    if debt:
+        lines.append(f"  {debt} more are owed for sales that were taken back, and paid by later ones")
     lines += [
         f"  merge {merge_id}: {loser} into {winner}"
         for merge_id, loser, winner in connection.execute(

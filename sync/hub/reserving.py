@@ -35,6 +35,7 @@ from sync.hub.allowances import (
 )
 from sync.hub.books import parked_events
 from sync.hub.feed_log import last_pos
+from sync.hub.fences import is_quarantined
 from sync.hub.grants import Purse, grant_of, prefetch_of
 from sync.hub.head import Head
 from sync.hub.intake import replay
@@ -48,7 +49,7 @@ from sync.runtime.sqlite_file import Connection
 
 _S_PER_H = 3600
 # How often the end of a recovery is looked for: soon enough for a person who waits, and some 50 µs a time.
-LOOK_S = 2.0
+LOOK_S = 1.0
 # A till that was not heard of for so long shares no points with the others of its store.
 LIVE = timedelta(days=7)
 
@@ -174,9 +175,9 @@ def greet(connection: Connection, asker: Asker, request: HelloRequest, now: date
 def grant_all(
     connection: Connection, asker: Asker, request: AllowancesRequest, visitors: list[str], now: datetime
 ) -> list[NotGranted]:
-    """Grant what is wanted, and return what is missing; while the hub recovers it grants nothing."""
+    """Grant what is wanted, and return what is missing; nothing while the hub recovers, or to one in quarantine."""
     program = newest_program(connection)
-    if program is None or is_recovering(connection):
+    if program is None or is_recovering(connection) or is_quarantined(connection, asker.terminal_id):
         return [NotGranted(customer_id=want.customer_id, points=want.points) for want in request.want]
     granting = Granting(connection, asker, now, program, lambda: str(new_id(now)))
     refused = [granting.fill(want) for want in request.want]
