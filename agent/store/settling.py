@@ -106,9 +106,13 @@ def _conclude_one(connection: Connection, inc: str, verdict: Verdict, now_ms: in
     place = _place(connection, inc, verdict.seq)
     if place is None or verdict.outcome is Outcome.PARKED:
         return
-    connection.execute("DELETE FROM set_aside WHERE position = ? AND state IN ('parked', 'final')", place[:1])
+    held = connection.execute(
+        "DELETE FROM set_aside WHERE position = ? AND state IN ('parked', 'final')", place[:1]
+    ).rowcount
     if verdict.outcome is Outcome.REJECTED:
-        _set_aside(connection, place, "rejected", verdict.reason or verdict.outcome, now_ms)
+        # One that has its verdict is not meant: a copy of this till has another event under the same identity.
+        if held or _is_unsettled(connection, inc, verdict.seq):
+            _set_aside(connection, place, "rejected", verdict.reason or verdict.outcome, now_ms)
         return
     # Where the answer to the upload is still on its way, it will say "parked".
     connection.execute(
@@ -118,6 +122,11 @@ def _conclude_one(connection: Connection, inc: str, verdict: Verdict, now_ms: in
         " ON CONFLICT (position) DO NOTHING",
         (verdict.outcome, now_ms, place.position, inc, verdict.seq),
     )
+
+
+def _is_unsettled(connection: Connection, inc: str, seq: int) -> bool:
+    row = connection.execute("SELECT 1 FROM incarnations WHERE inc = ? AND acked_through < ?", (inc, seq)).fetchone()
+    return row is not None
 
 
 def parked(connection: Connection, after: int, limit: int) -> list[tuple[int, HeldEvent]]:

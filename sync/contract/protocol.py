@@ -56,6 +56,9 @@ class Reason(StrEnum):
     WAITS_FOR_SALE = "waits_for_sale"
     REDEMPTION_CONFLICT = "redemption_conflict"
     WAITS_FOR_REDEMPTION = "waits_for_redemption"
+    # Two histories of the terminal met: kept aside, until a person decides.
+    FORK = "fork"
+    QUARANTINED = "quarantined"
     # The hub was brought back from a backup and does not know all allowances yet.
     HUB_RECOVERING = "hub_recovering"
 
@@ -161,6 +164,8 @@ class HelloRequest(Value):
     wall: AwareDatetime
     monoms: int = Field(ge=0)
     bootid: str = Field(max_length=64)
+    # The incarnation of the process that says hello.
+    running: Incarnation | None = None
     # Kept where the hub has none of this terminal: it was enrolled before terminals had keys.
     public_key: PublicKey | None = None
     # What it has not returned, expired or not.
@@ -191,6 +196,8 @@ class HelloAnswer(Value):
     reconnect_spread_s: int = Field(ge=0, le=3600)
     server_time: AwareDatetime
     rotate_credential: bool = False
+    # What the uploads of the process that said hello must name; another process's hello makes it another.
+    fence: int = Field(default=0, ge=0)
     # The oldest program that is still given downloads, where there is one.
     min_agent: str | None = Field(default=None, max_length=40)
     # Missing from a hub that grants none.

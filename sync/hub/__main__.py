@@ -13,7 +13,6 @@ import sys
 import textwrap
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -41,7 +40,8 @@ from sync.hub.importing import Desk, Fault, ImportFileError, import_customers
 from sync.hub.merging import MergeRefused
 from sync.hub.programs import ProgramFileError, read_program
 from sync.hub.root import TlsFilesError, desk, is_running, make_invitation, program_version, run, tls_context
-from sync.hub.terminals import INVITATION_MINUTES, INVITATION_TRIES, Place, ask_to_rotate, listed, revoke
+from sync.hub.terminal_commands import list_terminals, release_terminal, revoke_terminal, rotate_credential
+from sync.hub.terminals import INVITATION_MINUTES, INVITATION_TRIES, Place
 from sync.runtime.clock import SystemClock
 from sync.runtime.database import open_reader
 from sync.runtime.http_server import ServeError
@@ -202,31 +202,19 @@ async def _invite(options: argparse.Namespace, config: HubConfig) -> int:
     return DONE
 
 
-async def _list(_: argparse.Namespace, config: HubConfig) -> int:
-    async with desk(config) as (writer, _founding):
-        terminals = await writer.write(listed)
-    print(f"{'TERMINAL':36}  {'STORE':12}  {'NAME':12}  {'STATE':8}  {'LAST HELLO':20}  WAITING")
-    for terminal in terminals:
-        state = "revoked" if terminal.revoked_at else "enrolled"
-        waiting = "" if terminal.waiting is None else str(terminal.waiting)
-        print(
-            f"{terminal.terminal_id:36}  {terminal.store_id:12}  {terminal.name:12}  {state:8}  "
-            f"{_when(terminal.hello_at):20}  {waiting}"
-        )
+async def _revoke(options: argparse.Namespace, config: HubConfig) -> int:
+    print(await revoke_terminal(config, options.terminal))
     return DONE
 
 
-async def _revoke(options: argparse.Namespace, config: HubConfig) -> int:
-    now = SystemClock().now()
-    async with desk(config) as (writer, _):
-        is_known = await writer.write(lambda connection: revoke(connection, options.terminal, now))
-    return DONE if is_known else _no_such(options.terminal)
-
-
 async def _rotate(options: argparse.Namespace, config: HubConfig) -> int:
-    async with desk(config) as (writer, _):
-        is_known = await writer.write(lambda connection: ask_to_rotate(connection, options.terminal))
-    return DONE if is_known else _no_such(options.terminal)
+    print(await rotate_credential(config, options.terminal))
+    return DONE
+
+
+async def _release_terminal(options: argparse.Namespace, config: HubConfig) -> int:
+    print(await release_terminal(config, options.terminal))
+    return DONE
 
 
 def _telling(words: Callable[[HubConfig], Awaitable[str]]) -> Command:
@@ -237,10 +225,6 @@ def _telling(words: Callable[[HubConfig], Awaitable[str]]) -> Command:
         return DONE
 
     return command
-
-
-def _no_such(terminal_id: str) -> int:
-    return _say(f"{terminal_id}: no such terminal (or revoked); see: loyalty-hub terminals list", FAILED)
 
 
 def _config(path: Path) -> HubConfig:
@@ -281,8 +265,11 @@ def _parser() -> argparse.ArgumentParser:
     inviting = _add(terminals, "invite", _invite, "print a one-time code that makes a till of a store")
     inviting.add_argument("--store", required=True, type=_code, metavar="STORE", help="the store's id")
     inviting.add_argument("--name", default="", help="what people call the till")
-    _add(terminals, "list", _list, "list the tills")
+    _add(terminals, "list", _telling(list_terminals), "list the tills")
     _add(terminals, "revoke", _revoke, "refuse a till from now on").add_argument("terminal", metavar="ID")
+    _add(
+        terminals, "release", _release_terminal, "count what a quarantined till sent; you have seen to it that one runs"
+    ).add_argument("terminal", metavar="ID")
     _add(terminals, "rotate", _rotate, "have a till take a new credential at its next hello").add_argument(
         "terminal", metavar="ID"
     )
@@ -361,10 +348,6 @@ def _columns_help() -> str:
         lines.append(f"  {column.name:20} {first}")
         lines += [f"  {'':20} {line}" for line in more]
     return "\n".join(lines)
-
-
-def _when(at: datetime | None) -> str:
-    return at.strftime("%Y-%m-%d %H:%M:%SZ") if at else "never"
 
 
 def _say(message: str, code: int) -> int:

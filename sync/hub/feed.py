@@ -16,6 +16,7 @@ from sync.contract.protocol import FEED_CHANGES_MAX, OutcomePut
 from sync.hub.books import verdict_of
 from sync.hub.feed_log import floor, last_pos
 from sync.hub.posting import event_number
+from sync.hub.streams import named
 from sync.runtime.sqlite_file import Connection, Row
 
 # Rows of the log behind one page: many changes of few accounts fold well, but a page must stay quick to read.
@@ -82,7 +83,7 @@ def covered(connection: Connection, terminal_id: str, pos: int, after: int = -1)
     Only incarnations with events after position `after`; by default all.
     """
     streams = connection.execute(
-        "SELECT stream, inc, through, last_pos FROM streams WHERE terminal_id = ? AND last_pos > ?",
+        "SELECT stream, inc, through, last_pos FROM streams WHERE terminal_id = ? AND last_pos > ? AND fork_of IS NULL",
         (terminal_id, after),
     ).fetchall()
     seqs = {
@@ -193,7 +194,7 @@ def _outcome_text(connection: Connection, event: str, terminal_id: str) -> str |
     if owner != terminal_id:
         return None
     verdict = verdict_of(connection, owner, inc, int(seq))
-    return OutcomePut(inc=inc, verdict=verdict).model_dump_json() if verdict else None
+    return OutcomePut(inc=named(connection, owner, inc), verdict=verdict).model_dump_json() if verdict else None
 
 
 def _customers(connection: Connection, customer_ids: list[str], pos: int) -> dict[str, tuple[str, str]]:

@@ -12,6 +12,7 @@ from sync.contract.events import event_id
 from sync.contract.protocol import HeldEvent, Outcome, OutcomePut
 from sync.hub.books import verdict_of
 from sync.hub.feed_log import floor
+from sync.hub.streams import holder
 from sync.runtime.sqlite_file import Connection
 
 
@@ -24,17 +25,22 @@ def final_outcomes(
         return ()  # it loads a snapshot first, and says hello after that
     outcomes = []
     for one in held:
-        verdict = verdict_of(connection, terminal_id, one.inc, one.seq)
+        inc = holder(connection, terminal_id, one.inc, one.seq)
+        verdict = verdict_of(connection, terminal_id, inc, one.seq)
         is_final = verdict is not None and verdict.outcome is not Outcome.PARKED
-        if verdict is not None and is_final and not _is_ahead(connection, terminal_id, one, place.position):
+        if (
+            verdict is not None
+            and is_final
+            and not _is_ahead(connection, event_id(terminal_id, inc, one.seq), place.position)
+        ):
             outcomes.append(OutcomePut(inc=one.inc, verdict=verdict))
     return tuple(outcomes)
 
 
-def _is_ahead(connection: Connection, terminal_id: str, event: HeldEvent, pos: int) -> bool:
+def _is_ahead(connection: Connection, event: str, pos: int) -> bool:
     """Tell whether the feed says the verdict behind this position."""
     row = connection.execute(
         "SELECT 1 FROM feed WHERE kind = 'outcome' AND key = ? AND pos > ?",
-        (event_id(terminal_id, event.inc, event.seq), pos),
+        (event, pos),
     ).fetchone()
     return row is not None

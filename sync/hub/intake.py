@@ -6,18 +6,21 @@ from the books, the next one is applied, and a gap is refused with the seq to go
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
 from sync.contract.chain import extend
 from sync.contract.events import EVENT_TYPES
-from sync.contract.protocol import Outcome, UploadAnswer, Verdict
-from sync.hub.batch import Sender
+from sync.contract.protocol import Outcome, Reason, UploadAnswer, Verdict
+from sync.hub.batch import Item, Sender
 from sync.hub.books import ParkedEvent, load, parked_events, write
+from sync.hub.fences import Standing, quarantine, standing
 from sync.hub.head import Head
-from sync.hub.posting import Origin, Posting
-from sync.hub.streams import Stream, kept_verdicts, move_head, open_stream
+from sync.hub.placing import Piece, place
+from sync.hub.posting import SEQ_BITS, Origin, Posting
+from sync.hub.streams import Stream, kept_verdicts, move_head
 from sync.hub.uploads import Upload, read_upload
 from sync.runtime.clock import Clock
 from sync.runtime.database import Writer
@@ -27,23 +30,20 @@ from sync.runtime.sqlite_file import Connection
 _log = logging.getLogger(__name__)
 
 
-class Gap(Exception):
-    """The range begins beyond the next seq: send from `applied_through` + 1."""
-
-    def __init__(self, applied_through: int) -> None:
-        super().__init__(f"the hub holds this incarnation through {applied_through}")
-        self.applied_through = applied_through
-
-
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an upload did: its verdicts, the stream's new head, the feed's new position, and seqs that came changed."""
+    """What an upload did: its verdicts, the stream's new head and the feed's new position.
+
+    `differing` are seqs that came changed, from a terminal that does not sign; `forked` counts the events that are kept
+    aside, because two histories of the terminal met.
+    """
 
     verdicts: tuple[Verdict, ...]
     through: int
     chain: bytes
     pos: int
     differing: tuple[int, ...]
+    forked: int
 
 
 class Intake:
@@ -56,6 +56,9 @@ class Intake:
         self._clock = clock
         self._events = metrics.counter("hub_events", "Events received, by verdict.", ["result"])
         self._uploads = metrics.counter("hub_uploads", "Uploads taken.")
+        self._forked = metrics.counter(
+            "hub_events_forked", "Events kept aside because two histories of a terminal met; it is quarantined."
+        )
         self._differing = metrics.counter(
             "hub_events_differing", "Events that came again with another text; somebody should look."
         )
@@ -66,6 +69,7 @@ class Intake:
         Raises:
             NoBatch, TooMany, WrongPlace: nothing was read (sync.hub.batch).
             SignatureInvalid: nothing was believed (sync.hub.uploads).
+            StaleFence: it is not the running process that sent it (sync.hub.fences); nothing was applied.
             Gap: nothing was applied.
             DatabaseError: nothing was written.
         """
@@ -95,6 +99,14 @@ class Intake:
             number = sum(verdict.outcome is outcome for verdict in applied.verdicts)
             if number:
                 self._events.labels(outcome.value).inc(number)
+        if applied.forked:
+            self._forked.inc(applied.forked)
+            _log.error(
+                "two histories of a terminal met, it is quarantined: terminal=%s inc=%s events=%d",
+                sender.terminal_id,
+                sender.inc,
+                applied.forked,
+            )
         if applied.differing:
             self._differing.inc(len(applied.differing))
             _log.warning(
@@ -110,25 +122,59 @@ def apply_upload(connection: Connection, upload: Upload, now: datetime) -> Appli
     """Apply a range in the caller's transaction.
 
     Raises:
+        StaleFence: the process that sent it is not the terminal's running one.
         Gap: the range begins beyond the next seq.
     """
     sender = upload.sender
-    stream = open_stream(connection, sender.terminal_id, sender.inc)
-    if upload.first > stream.through + 1:
-        raise Gap(stream.through)
-    repeated, differing = _repeat(connection, stream, upload)
-    new = len(repeated)
-    fresh = upload.items[new:]
-    posting = Posting(load(connection, sender.store_id, fresh))
-    origin = Origin(stream.number, sender.terminal_id, sender.inc)
-    verdicts = [posting.add(origin, item) for item in fresh]
+    stands = standing(connection, sender.terminal_id, upload.proof)
+    pieces = place(connection, upload)
+    fresh = [
+        [_held_back(item, _why_held(stands, piece.stream, item.seq, upload)) for item in _fresh(upload, piece)]
+        for piece in pieces
+    ]
+    posting = Posting(load(connection, sender.store_id, [item for items in fresh for item in items]))
+    verdicts: list[Verdict] = []
+    differing: list[int] = []
+    for piece, items in zip(pieces, fresh, strict=True):
+        verdicts += _repeat(connection, upload, piece, differing)
+        origin = Origin(piece.stream.number, sender.terminal_id, piece.stream.inc)
+        verdicts += [posting.add(origin, item) for item in items]
     posting.close(sender.terminal_id)
-    through, chain = stream.through, stream.chain
-    if fresh:
-        through, chain = fresh[-1].seq, extend(chain, upload.links[new:])
+    if posting.fresh:
         write(connection, sender.store_id, posting, int(now.timestamp() * 1000))
-        move_head(connection, stream.number, through, posting.fresh[-1].pos, chain)
-    return Applied((*repeated, *verdicts), through, chain, posting.known.last_pos, differing)
+    heads = [_move_head(connection, upload, piece, posting) for piece in pieces]
+    forked = sum(item.fault is Reason.FORK for items in fresh for item in items)
+    if forked:
+        quarantine(connection, sender.terminal_id, now)
+    return Applied(tuple(verdicts), *heads[-1], posting.known.last_pos, tuple(differing), forked)
+
+
+def _fresh(upload: Upload, piece: Piece) -> Sequence[Item]:
+    return upload.items[piece.first + piece.repeated : piece.end]
+
+
+def _why_held(stands: Standing, stream: Stream, seq: int, upload: Upload) -> Reason | None:
+    """Return why a new event is not judged now, or None where it is."""
+    is_beyond_fence = upload.proof is not None and stream.fenced_at is not None and seq > stream.fenced_at
+    if stream.is_fork or stands.is_suspect or is_beyond_fence:
+        return Reason.FORK
+    return Reason.QUARANTINED if stands.is_quarantined else None
+
+
+def _held_back(item: Item, why: Reason | None) -> Item:
+    return item if why is None else replace(item, fact=None, fault=why)
+
+
+def _move_head(connection: Connection, upload: Upload, piece: Piece, posting: Posting) -> tuple[int, bytes]:
+    """Note how far the books hold a piece's stream now; return that, and the chain there."""
+    stream = piece.stream
+    links = upload.links[piece.first + piece.repeated : piece.end]
+    if not links:
+        return stream.through, stream.chain
+    through, chain = stream.through + len(links), extend(stream.chain, links)
+    pos = max(kept.pos for kept in posting.fresh if kept.number >> SEQ_BITS == stream.number)
+    move_head(connection, stream.number, through, pos, chain)
+    return through, chain
 
 
 def replay(connection: Connection, event: ParkedEvent, now: datetime) -> int:
@@ -139,14 +185,16 @@ def replay(connection: Connection, event: ParkedEvent, now: datetime) -> int:
     return posting.known.last_pos
 
 
-def _repeat(connection: Connection, stream: Stream, upload: Upload) -> tuple[list[Verdict], tuple[int, ...]]:
+def _repeat(connection: Connection, upload: Upload, piece: Piece, differing: list[int]) -> list[Verdict]:
     """Return the verdicts of events that the books hold: a refusal as it was, an applied one as a duplicate."""
-    verdicts = []
-    differing = []
-    kept = kept_verdicts(connection, stream.number, upload.first, upload.last)
-    for item, held in zip(upload.items, kept, strict=False):
+    verdicts: list[Verdict] = []
+    if not piece.repeated:
+        return verdicts
+    items = upload.items[piece.first : piece.first + piece.repeated]
+    kept = kept_verdicts(connection, piece.stream.number, items[0].seq, items[-1].seq)
+    for item, held in zip(items, kept, strict=True):
         outcome = Outcome.DUPLICATE if held.outcome is Outcome.APPLIED else held.outcome
         verdicts.append(Verdict(seq=item.seq, outcome=outcome, reason=held.reason))
-        if held.raw != item.raw:
+        if upload.proof is None and held.raw != item.raw:
             differing.append(item.seq)
-    return verdicts, tuple(differing)
+    return verdicts

@@ -27,6 +27,8 @@ from sync.hub.verdicts import Decision, Sale, judge_reversal, judge_sale
 
 SEQ_BITS = 32
 SEQ_MAX = (1 << SEQ_BITS) - 1
+# The faults of events that are kept to be judged later.
+_HELD_BACK = frozenset({Reason.UNKNOWN_TYPE, Reason.FORK, Reason.QUARANTINED})
 
 
 def event_number(stream: int, seq: int) -> int:
@@ -172,7 +174,7 @@ class Posting:
         if isinstance(fact, AllowanceReturned):
             self._return(number, origin.terminal_id, fact.allowance_id)
             return Decision(Outcome.APPLIED), None
-        outcome = Outcome.PARKED if item.fault is Reason.UNKNOWN_TYPE else Outcome.REJECTED
+        outcome = Outcome.PARKED if item.fault in _HELD_BACK else Outcome.REJECTED
         return Decision(outcome, item.fault or Reason.BAD_EVENT), None
 
     def _judge_sale(self, number: int, fact: PointsEarned, identifier: str | None) -> Decision:

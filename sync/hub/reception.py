@@ -1,6 +1,7 @@
 """Reception: who may come in, and what a terminal is told at its hello. Secrets are made here and kept as hashes."""
 
 import logging
+from typing import NamedTuple
 
 from sync.contract.allowance import AllowancesWord
 from sync.contract.protocol import (
@@ -16,6 +17,7 @@ from sync.contract.protocol import (
 )
 from sync.contract.versions import common_protocol, is_older
 from sync.hub.allowances import Asker
+from sync.hub.fences import step_in
 from sync.hub.founding import Founding
 from sync.hub.held import final_outcomes
 from sync.hub.programs import newest_program
@@ -61,6 +63,16 @@ class AgentTooOld(Exception):
     def __init__(self, min_agent: str) -> None:
         super().__init__(f"this hub's downloads are for version {min_agent} or newer")
         self.min_agent = min_agent
+
+
+class _Heard(NamedTuple):
+    """What the books say to a hello."""
+
+    fence: int
+    outcomes: tuple[OutcomePut, ...]
+    word: AllowancesWord
+    applied: tuple[AppliedThrough, ...]
+    terminals: int
 
 
 class Reception:
@@ -137,28 +149,31 @@ class Reception:
 
         asker = Asker(terminal.terminal_id, terminal.store_id, self._founding.epoch)
 
-        def work(
-            connection: Connection,
-        ) -> tuple[tuple[AppliedThrough, ...], int, tuple[OutcomePut, ...], AllowancesWord]:
+        def work(connection: Connection) -> _Heard:
             note_hello(connection, terminal.terminal_id, request, now)
-            outcomes = final_outcomes(
-                connection, terminal.terminal_id, request.held, request.cursor, self._founding.epoch
+            return _Heard(
+                fence=step_in(connection, terminal.terminal_id, request.running, request.incarnations),
+                outcomes=final_outcomes(
+                    connection, terminal.terminal_id, request.held, request.cursor, self._founding.epoch
+                ),
+                word=greet(connection, asker, request, now),
+                applied=applied(connection, terminal.terminal_id, incs),
+                terminals=count(connection),
             )
-            word = greet(connection, asker, request, now)
-            return applied(connection, terminal.terminal_id, incs), count(connection), outcomes, word
 
-        through, terminals, outcomes, word = await self._writer.write(work)
+        heard = await self._writer.write(work)
         return HelloAnswer(
             protocol=protocol,
             hub_epoch=self._founding.epoch,
-            applied=through,
-            outcomes=outcomes,
+            applied=heard.applied,
+            outcomes=heard.outcomes,
             max_batch_events=BATCH_EVENTS_MAX,
             max_batch_bytes=BATCH_BYTES_MAX,
-            reconnect_spread_s=min(terminals // HELLOS_PER_S, SPREAD_S_MAX),
+            reconnect_spread_s=min(heard.terminals // HELLOS_PER_S, SPREAD_S_MAX),
             server_time=self._clock.now(),
             rotate_credential=terminal.rotate and not terminal.uses_next,
-            allowances=word,
+            fence=heard.fence,
+            allowances=heard.word,
             min_agent=self._min_agent or None,
         )
 

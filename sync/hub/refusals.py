@@ -12,7 +12,8 @@ from sync.contract.protocol import ProblemCode
 from sync.contract.versions import PROTOCOLS
 from sync.hub.batch import NoBatch, TooMany, WrongPlace
 from sync.hub.feed import Resync
-from sync.hub.intake import Gap
+from sync.hub.fences import StaleFence
+from sync.hub.placing import Gap
 from sync.hub.reception import AgentTooOld, CodeRefused, ProtocolUnknown
 from sync.hub.snapshots import SnapshotDelayed, SnapshotUnknown
 from sync.hub.terminals import OtherTerminal
@@ -21,7 +22,11 @@ from sync.runtime.problems import BODY_NOT_JSON, BODY_TOO_LARGE, Kind, Problem
 from sync.runtime.sqlite_file import DatabaseBusy, DatabaseFull
 
 GAP = Kind(409, ProblemCode.GAP, "The range begins beyond the next event; go on after applied_through.")
-HELLO_REQUIRED = Kind(409, ProblemCode.HELLO_REQUIRED, "The hub is not the one of your last hello; say hello first.")
+HELLO_REQUIRED = Kind(
+    409,
+    ProblemCode.HELLO_REQUIRED,
+    "The hub, or what it knows of this terminal, changed since your last hello; say hello first.",
+)
 RESYNC = Kind(409, ProblemCode.RESYNC, "The feed does not go on from this cursor; load a snapshot.")
 CREDENTIAL_UNKNOWN = Kind(401, ProblemCode.CREDENTIAL_UNKNOWN, "No terminal has this credential; enrol the terminal.")
 TERMINAL_REVOKED = Kind(403, ProblemCode.TERMINAL_REVOKED, "The terminal was revoked; keep its events and ask the hub.")
@@ -56,6 +61,7 @@ _PLAIN: Mapping[type[Exception], Kind] = {
     CodeRefused: CODE_REFUSED,
     OtherTerminal: OTHER_TERMINAL,
     Resync: RESYNC,
+    StaleFence: HELLO_REQUIRED,
     SnapshotUnknown: SNAPSHOT_UNKNOWN,
 }
 # Those whose message says what is wrong with the request.

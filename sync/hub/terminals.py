@@ -47,6 +47,7 @@ class Listed:
     hello_at: datetime | None
     revoked_at: datetime | None
     waiting: int | None
+    quarantined_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +213,14 @@ def note_hello(connection: Connection, terminal_id: str, hello: HelloRequest, no
 def listed(connection: Connection) -> list[Listed]:
     """Return all terminals, by store, the oldest first."""
     rows = connection.execute(
-        "SELECT terminal_id, store_id, name, agent_version, enrolled_ms, hello_ms, revoked_ms, waiting FROM terminals "
-        "ORDER BY store_id, enrolled_ms, terminal_id"
+        "SELECT terminal_id, store_id, name, agent_version, enrolled_ms, hello_ms, revoked_ms, waiting, quarantined_ms "
+        "FROM terminals ORDER BY store_id, enrolled_ms, terminal_id"
     )
     return [
-        Listed(terminal_id, store_id, name, version, _at(enrolled), _maybe(hello), _maybe(revoked), waiting)
-        for terminal_id, store_id, name, version, enrolled, hello, revoked, waiting in rows
+        Listed(
+            terminal_id, store_id, name, version, _at(enrolled), _maybe(hello), _maybe(revoked), waiting, _maybe(parted)
+        )
+        for terminal_id, store_id, name, version, enrolled, hello, revoked, waiting, parted in rows
     ]
 
 

@@ -63,6 +63,8 @@ class Terminal:
     # What the hub reserved for the terminal, and what keeps the hub's next word on it.
     held: Callable[[], Awaitable[tuple[HeldAllowance, ...]]] | None = None
     asking: Callable[[], KeepWord] | None = None
+    # The incarnation of this process.
+    running: str | None = None
 
 
 class Pusher:
@@ -155,6 +157,7 @@ class Pusher:
             wall=now,
             monoms=int(self._clock.monotonic() * 1000),
             bootid=self._clock.boot_id,
+            running=self._terminal.running,
             public_key=self._terminal.public_key,
             allowances=await self._terminal.held() if self._terminal.held is not None else (),
         )

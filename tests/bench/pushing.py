@@ -45,7 +45,7 @@ class Way:
         key = keys.terminal_key(till.settings.terminal_key_file)
         prover = Prover(journal.terminal.inc, key)
         self._client = _LimitedHub(session, url, answer.terminal_id, lambda: answer.credential, prover=prover)
-        self._terminal = Terminal("bench", _no_cursor, _keep_nothing, key.public)
+        self._terminal = Terminal("bench", _no_cursor, _keep_nothing, key.public, running=prover.by)
         self._journal = journal
         self._clock = SystemClock()
 

@@ -10,7 +10,8 @@ from sync.contract.protocol import Outcome, Reason, Verdict
 from sync.hub.batch import Sender
 from sync.hub.books import parked_events
 from sync.hub.customer_rows import Leaving
-from sync.hub.intake import Gap, replay
+from sync.hub.intake import replay
+from sync.hub.placing import Gap
 from sync.hub.terminals import NewTerminal, Place, enrol
 from tests.support.hub_books import NOW, Books, card_id, customer, open_books
 from tests.support.hub_events import SENDER, event, reversal, sale, sale_data

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sync.contract.protocol import EnrolAnswer, EnrolledBefore, EnrolRequest
+from sync.contract.protocol import EnrolAnswer, EnrolledBefore, EnrolRequest, IncarnationLength
 from sync.hub.root import Hub, running
 from sync.hub.terminals import revoke
 from sync.hub_client import enrol, open_session
@@ -38,7 +38,7 @@ async def test_what_waited_on_a_revoked_till_arrives_once_after_it_was_enrolled_
 
         answer = await again(hub, till.enrolment)
         stream.till = WireTill(hub.url, answer, session)
-        await stream.till.hello()
+        await stream.till.hello(IncarnationLength(inc=stream.inc, length=2))
         await stream.put()
 
         assert answer.terminal_id == till.enrolment.terminal_id

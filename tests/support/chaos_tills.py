@@ -142,7 +142,7 @@ async def chaos_till(
         chain = Chain(bytes.fromhex(enrolment.identifier_key), CardScheme(), "1")
         counter = Counter(store, screen, chain, clock, HubWord())
         till = ChaosTill(enrolment, store, counter, clock, line)
-        terminal = Terminal("0.1.0", store.cache.cursor, _keep_nothing, key.public)
+        terminal = Terminal("0.1.0", store.cache.cursor, _keep_nothing, key.public, running=prover.by)
         puller = Puller(store.cache, hub, line, lambda _: till.observe(), clock)
         loops = [Pusher(store.journal, hub, line, terminal, clock).run(), puller.run()]
         tasks = [group.create_task(loop) for loop in loops]

@@ -19,7 +19,7 @@ LAYERS = (
         "0 pure",
         r"sync\.contract(\..+)?",
         r"agent\.(codes|sales|quotes|redemptions|views|advice|shift|wedge|counter_errors|version)",
-        r"sync\.hub\.(accounts|batch|columns|customer_rows|merged_rows|posting|uploads|verdicts)",
+        r"sync\.hub\.(accounts|batch|columns|customer_rows|forks|merged_rows|posting|uploads|verdicts)",
         r"sync\.hub\.(bookings|grants|redemptions)",
         r"agent|sync|sync\.runtime|sync\.hub|sync\.hub\.migrations",  # packages that hold nothing themselves
     ),
@@ -39,24 +39,30 @@ LAYERS = (
     (
         "3 edges",
         r"sync\.(hub_client|hub_line)",
-        r"sync\.hub\.(books|classes|customers|erasures|feed|feed_log|founding|head|merging|presented|programs|streams|terminals)",
-        r"sync\.hub\.(digests|held|snapshot_files|snapshots)",
+        r"sync\.hub\.(books|classes|customers|erasures|feed|feed_log|founding|head|merging|presented|programs|terminals)",
+        r"sync\.hub\.(fences|placing|streams)",
+        r"sync\.hub\.(held|snapshot_files|snapshots)",
         r"sync\.hub\.(allowances|recovery|redemption_books|visitors)",
         r"agent\.(keys|store(\..+)?|migrations(\..+)?|display|screen|scanners(\..+)?|till_client)",
     ),
     (
         "4 flows",
         r"sync\.pump\..+",
-        r"sync\.hub\.(exporting|importing|intake|reception|reserving)",
-        r"agent\.(buyers|counter|figures|decisions|recognition|redeeming|scan_files)",
+        r"sync\.hub\.(exporting|importing|intake|quarantine|reception|reserving)",
+        r"agent\.(buyers|counter|decisions|recognition|redeeming|scan_files)",
     ),
     ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.(guard|refusals|routes)"),
-    ("6 roots", r"(agent|sync\.hub)\.(root|commands|__main__)", r"agent\.reserving", r"agent\.demo(\..+)?"),
+    (
+        "6 roots",
+        r"(agent|sync\.hub)\.(root|commands|terminal_commands|__main__)",
+        r"agent\.reserving",
+        r"agent\.demo(\..+)?",
+    ),
 )
 # Rooms without a clock, a log, a file or an await: they receive `now` and ids.
 PURE = re.compile(
     r"sync\.contract\..+"
-    r"|sync\.hub\.(accounts|batch|columns|customer_rows|merged_rows|posting|uploads|verdicts)"
+    r"|sync\.hub\.(accounts|batch|columns|customer_rows|forks|merged_rows|posting|uploads|verdicts)"
     r"|sync\.hub\.(bookings|grants|redemptions)"
     r"|agent\.(codes|sales|quotes|redemptions|views|advice|shift|wedge)"
 )

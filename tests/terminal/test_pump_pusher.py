@@ -257,11 +257,11 @@ async def test_the_spread_is_waited_for_after_a_loss_and_not_at_the_first_hello(
 async def test_a_notice_during_the_upload_is_not_lost(rig: PusherRig) -> None:
     uploads = []
 
-    async def settle_and_commit_more(inc: str, answer: object) -> None:
+    async def settle_and_commit_more(inc: str, answer: object, chain: bytes | None = None) -> None:
         uploads.append(inc)
         if len(uploads) < 3:
             rig.journal.commit()
-        await settle(inc, answer)  # type: ignore[arg-type]
+        await settle(inc, answer, chain)  # type: ignore[arg-type]
 
     settle = rig.journal.settle
     rig.journal.settle = settle_and_commit_more  # type: ignore[method-assign]

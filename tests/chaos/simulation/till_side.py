@@ -225,8 +225,9 @@ class TillSide:
             line = Line(self.clock, lambda _: None)
             chain = Chain(IDENTIFIER_KEY, CardScheme(), "1")
             counter = Counter(store, Screen(self.clock, demo=False, language="en"), chain, self.clock, HubWord())
-            terminal = Terminal("0.1.0", store.cache.cursor, _keep_nothing)
-            self.wire.prover = Prover(store.journal.terminal.inc, terminal_key(self.terminal_id))
+            running = store.journal.terminal.inc
+            terminal = Terminal("0.1.0", store.cache.cursor, _keep_nothing, running=running)
+            self.wire.prover = Prover(running, terminal_key(self.terminal_id))
 
             def touched(_: frozenset[str] | None) -> None:
                 self._seen(self, "took a page")

@@ -42,22 +42,24 @@ class Wire:
     note: Callable[[str], None]
     prover: Prover | None = None
     """What the till's process of now signs with."""
+    fence: int = 0
     is_calm: bool = False
     down_until_s: float = 0.0
     kept: dict[object, Any] = field(default_factory=dict)
     """The newest answer to each question, for a proxy that answers from its memory."""
 
     async def hello(self, request: HelloRequest) -> HelloAnswer:
-        return cast(
-            "HelloAnswer", await self._call("hello", "hello", lambda door: door.hello(self.terminal_id, request))
-        )
+        ask = self._call("hello", "hello", lambda door: door.hello(self.terminal_id, request))
+        answer = cast("HelloAnswer", await ask)
+        self.fence = answer.fence
+        return answer
 
     async def upload(self, batch: Batch, hub_epoch: str) -> UploadAnswer:
         name = f"upload {batch.inc[:4]}/{batch.first}..{batch.last} epoch={hub_epoch[:4]}"
         question = ("upload", batch.inc, batch.first, batch.last)
         stretch = Stretch(self.terminal_id, batch.inc, batch.first, batch.links)
         assert self.prover is not None
-        proof = write_proof(self.prover.proof(stretch, batch.before, fence=0))
+        proof = write_proof(self.prover.proof(stretch, batch.before, self.fence))
         answer = await self._call(name, question, lambda door: door.upload(self.terminal_id, batch, hub_epoch, proof))
         return cast("UploadAnswer", answer)
 

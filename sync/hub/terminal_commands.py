@@ -1,0 +1,86 @@
+"""What a person at the hub does with terminals. Each returns what to say.
+
+All work beside a running hub or without one.
+"""
+
+from datetime import datetime
+
+from sync.hub.commands import NotDone
+from sync.hub.config import HubConfig
+from sync.hub.fences import is_quarantined
+from sync.hub.quarantine import Released, release_step
+from sync.hub.root import desk
+from sync.hub.terminals import Listed, ask_to_rotate, listed, revoke
+from sync.runtime.clock import SystemClock
+
+
+async def list_terminals(config: HubConfig) -> str:
+    """List the terminals, one a line."""
+    async with desk(config) as (writer, _):
+        terminals = await writer.write(listed)
+    lines = [f"{'TERMINAL':36}  {'STORE':12}  {'NAME':12}  {'STATE':11}  {'LAST HELLO':20}  WAITING"]
+    for terminal in terminals:
+        waiting = "" if terminal.waiting is None else str(terminal.waiting)
+        lines.append(
+            f"{terminal.terminal_id:36}  {terminal.store_id:12}  {terminal.name:12}  {_state(terminal):11}  "
+            f"{_when(terminal.hello_at):20}  {waiting}"
+        )
+    return "\n".join(lines)
+
+
+async def revoke_terminal(config: HubConfig, terminal_id: str) -> str:
+    """Refuse a terminal from now on.
+
+    Raises:
+        NotDone: there is no such terminal.
+    """
+    now = SystemClock().now()
+    async with desk(config) as (writer, _):
+        if not await writer.write(lambda connection: revoke(connection, terminal_id, now)):
+            raise _no_such(terminal_id)
+    return f"{terminal_id} is refused from now on"
+
+
+async def rotate_credential(config: HubConfig, terminal_id: str) -> str:
+    """Have a terminal take a new credential at its next hello.
+
+    Raises:
+        NotDone: there is no such terminal.
+    """
+    async with desk(config) as (writer, _):
+        if not await writer.write(lambda connection: ask_to_rotate(connection, terminal_id)):
+            raise _no_such(terminal_id)
+    return f"{terminal_id} takes a new credential at its next hello"
+
+
+async def release_terminal(config: HubConfig, terminal_id: str) -> str:
+    """End a quarantine: judge all that was parked, as if it came now. Broken off, it goes on at the next call.
+
+    Raises:
+        NotDone: the terminal is not quarantined.
+    """
+    clock = SystemClock()
+    done = Released()
+    async with desk(config) as (writer, _):
+        if not await writer.write(lambda connection: is_quarantined(connection, terminal_id)):
+            raise NotDone(f"{terminal_id} is not quarantined; see: loyalty-hub terminals list")
+        while (step := await writer.write(lambda c: release_step(c, terminal_id, clock.now()))).total:
+            done += step
+    return (
+        f"{terminal_id} is released: {done.applied} events counted, {done.rejected} refused, {done.parked} still held. "
+        "If two tills run on copies of one disk, switch one off and enrol it anew: else it happens again"
+    )
+
+
+def _state(terminal: Listed) -> str:
+    if terminal.revoked_at:
+        return "revoked"
+    return "quarantined" if terminal.quarantined_at else "enrolled"
+
+
+def _when(at: datetime | None) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%SZ") if at else "never"
+
+
+def _no_such(terminal_id: str) -> NotDone:
+    return NotDone(f"{terminal_id}: no such terminal (or revoked); see: loyalty-hub terminals list")
