@@ -41,7 +41,7 @@ LAYERS = (
         r"sync\.(hub_client|hub_line)",
         r"sync\.hub\.(books|classes|customers|erasures|feed|feed_log|founding|head|merging|presented|programs|terminals)",
         r"sync\.hub\.(fences|placing|streams)",
-        r"sync\.hub\.(held|snapshot_files|snapshots)",
+        r"sync\.hub\.(digests|held|snapshot_files|snapshots)",
         r"sync\.hub\.(allowances|recovery|redemption_books|visitors)",
         r"agent\.(keys|store(\..+)?|migrations(\..+)?|display|screen|scanners(\..+)?|till_client)",
     ),
@@ -49,7 +49,7 @@ LAYERS = (
         "4 flows",
         r"sync\.pump\..+",
         r"sync\.hub\.(exporting|importing|intake|quarantine|reception|reserving)",
-        r"agent\.(buyers|counter|decisions|recognition|redeeming|scan_files)",
+        r"agent\.(buyers|counter|figures|decisions|recognition|redeeming|scan_files)",
     ),
     ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.(guard|refusals|routes)"),
     (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
+from sync.contract.digest import BucketAnswer, DigestAnswer
 from sync.contract.protocol import (
     FeedPage,
     HelloAnswer,
@@ -27,6 +28,7 @@ from sync.hub import feed_log
 from sync.hub.batch import Sender
 from sync.hub.customer_rows import CustomerRow
 from sync.hub.customers import put_customers
+from sync.hub.digests import Digests, bucket_text
 from sync.hub.fences import StaleFence
 from sync.hub.founding import Founding, database_file, found, renew_epoch
 from sync.hub.head import Head
@@ -84,6 +86,7 @@ class Door:
         self._intake = Intake(writer, self.head, founding.epoch, clock, as_any(NoMetrics()))
         self._reception = Reception(writer, readers[0], founding, clock)
         self.snapshots = Snapshots(hub.folder / "snapshots", readers[1], founding.epoch, clock)
+        self._digests = Digests(readers[1], clock)
         self._most = hub.die
 
     async def open(self) -> None:
@@ -110,6 +113,32 @@ class Door:
             raise HubRefused(ProblemCode.GAP, {"applied_through": gap.applied_through}) from gap
         except DatabaseError as error:
             raise HubUnreachable("status_500") from error
+
+    async def digest(self, cursor: str, epoch: str) -> DigestAnswer:
+        self._check(epoch)
+        place = read_cursor(cursor)
+        if place is None or (self.checks_epoch and place.hub_epoch != self.epoch):
+            raise HubRefused(ProblemCode.RESYNC)
+        digest = await self._digests.not_before(place.position)
+        cursor = write_cursor(FeedCursor(self.epoch, digest.pos))
+        return DigestAnswer(hub_epoch=self.epoch, cursor=cursor, as_of=digest.as_of, buckets=digest.buckets)
+
+    async def bucket(self, number: int, epoch: str) -> BucketAnswer:
+        self._check(epoch)
+        return BucketAnswer.model_validate_json(
+            bucket_text(await self._digests.bucket(number), number, self.epoch), strict=True
+        )
+
+    async def feed_until(self, terminal_id: str, cursor: str, epoch: str, until: str) -> FeedPage:
+        self._check(epoch)
+        place, end = read_cursor(cursor), read_cursor(until)
+        if place is None or end is None or (self.checks_epoch and place.hub_epoch != self.epoch):
+            raise HubRefused(ProblemCode.RESYNC)
+        try:
+            page = await self._page(terminal_id, place.position, self._most.choice((1, 2, 3, 500)), end.position)
+        except pages.Resync as error:
+            raise HubRefused(ProblemCode.RESYNC) from error
+        return FeedPage.model_validate_json(pages.page_text(page, self.epoch, self._clock.now()))
 
     async def feed(self, terminal_id: str, cursor: str, epoch: str, limit: int, wait_s: int) -> FeedPage:
         self._check(epoch)
@@ -171,8 +200,8 @@ class Door:
         if self.checks_epoch and epoch != self.epoch:
             raise HubRefused(ProblemCode.HELLO_REQUIRED)
 
-    async def _page(self, terminal_id: str, after: int, limit: int) -> pages.Page:
-        return await self._reader.read(lambda connection: pages.read_page(connection, terminal_id, after, limit))
+    async def _page(self, terminal_id: str, after: int, limit: int, until: int | None = None) -> pages.Page:
+        return await self._reader.read(lambda connection: pages.read_page(connection, terminal_id, after, limit, until))
 
     async def _manifest(self, terminal_id: str, snapshot: Snapshot) -> SnapshotManifest:
         pos = snapshot.begun.pos
