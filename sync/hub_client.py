@@ -115,6 +115,7 @@ class HubClient:
         self._line = HubLine(session, hub_address(url), timeouts or Timeouts(), credential)
         self._terminal_id = terminal_id
         self._prover = prover
+        self._fence = 0
         self._answers_hello: bool | None = None
         self._spread_s = 0.0
 
@@ -136,6 +137,7 @@ class HubClient:
             self._answers_hello = False
             raise
         self._answers_hello, self._spread_s = True, float(answer.reconnect_spread_s)
+        self._fence = answer.fence
         return answer
 
     async def upload(self, batch: Batch, hub_epoch: str) -> UploadAnswer:
@@ -147,7 +149,7 @@ class HubClient:
         }
         if self._prover is not None:
             stretch = Stretch(self._terminal_id, batch.inc, batch.first, batch.links)
-            headers[PROOF_HEADER] = write_proof(self._prover.proof(stretch, batch.before, fence=0))
+            headers[PROOF_HEADER] = write_proof(self._prover.proof(stretch, batch.before, self._fence))
         body = gzip.compress(f"[{','.join(batch.events)}]".encode(), compresslevel=GZIP_LEVEL, mtime=0)
         path = ("streams", self._terminal_id, batch.inc, str(batch.first))
         return await self._line.ask(Question(hdrs.METH_PUT, path, headers, body=body), UploadAnswer)
