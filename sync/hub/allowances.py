@@ -7,7 +7,7 @@ allowance. Merges and unmerges move whole allowances from account to account, an
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sync.contract.allowance import ALLOWANCES_PER_TERMINAL_MAX, Allowance, AllowancesWord, HeldAllowance, NotGranted
 from sync.contract.events import REDEEMED, PointsRedeemed
@@ -17,6 +17,11 @@ from sync.hub.feed_log import append, last_pos
 from sync.hub.grants import Purse
 from sync.hub.posting import FeedRow
 from sync.runtime.sqlite_file import Connection
+
+# A closed allowance is of no use; it is kept for a while for whoever asks what became of it.
+CLOSED_KEPT = timedelta(days=60)
+# Rows deleted per transaction: some milliseconds.
+PRUNE_ROWS = 5_000
 
 _OPEN = "closed_ms IS NULL"
 
@@ -219,6 +224,17 @@ def release(connection: Connection, terminal_id: str, now_ms: int) -> tuple[int,
     ).fetchall()
     _sum_up(connection, {account for account, _ in rows})
     return len(rows), sum(rest for _, rest in rows)
+
+
+def prune_closed(connection: Connection, now: datetime) -> bool:
+    """Delete some allowances that were closed long ago; tell whether there may be more."""
+    connection.execute(
+        "DELETE FROM allowances WHERE allowance_id IN "
+        "(SELECT allowance_id FROM allowances WHERE closed_ms IS NOT NULL AND closed_ms < ? LIMIT ?)",
+        (_ms(now - CLOSED_KEPT), PRUNE_ROWS),
+    )
+    row = connection.execute("SELECT changes()").fetchone()
+    return bool(row and row[0] == PRUNE_ROWS)
 
 
 def listed(connection: Connection) -> list[Listed]:

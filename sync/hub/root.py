@@ -8,11 +8,13 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sync.contract.program import Program
 from sync.contract.protocol import EPOCH_HEADER
+from sync.hub.allowances import prune_closed
 from sync.hub.config import DEFAULT_PROGRAM, HubConfig, is_loopback
 from sync.hub.digests import Digests
 from sync.hub.feed_log import last_pos, prune
@@ -205,6 +207,9 @@ async def _loops(services: Services, config: HubConfig) -> AsyncIterator[None]:
     async def tidy() -> None:
         while True:
             while await services.writer.write(lambda connection: prune(connection, config.hub.feed_rows_kept)):
+                pass
+            now = services.clock.now()
+            while await services.writer.write(partial(prune_closed, now=now)):
                 pass
             services.snapshots.drop_old()
             await services.clock.sleep(TIDY_EVERY_S)

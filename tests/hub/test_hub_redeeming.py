@@ -1,13 +1,20 @@
+import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from sync.contract.allowance import AllowancesWord
+from sync.contract.events import EVENT_TYPES, REDEEMED
 from sync.contract.protocol import Outcome, Reason
-from sync.hub.allowances import listed, release
+from sync.hub.allowances import listed, prune_closed, release
 from sync.hub.batch import Sender
+from sync.hub.books import parked_events
+from sync.hub.founding import database_file
+from sync.hub.intake import replay
 from sync.hub.redemption_books import listed_risks
 from tests.support.hub_books import NOW, NOW_MS, Books, card_id, customer, open_books
 from tests.support.hub_events import reversal, sale
@@ -256,3 +263,51 @@ def test_no_single_allowance_is_larger_than_a_redemption_may_be(books: Books) ->
 
     assert [one.amount for one in word.allowances] == [1_000]
     assert [(one.points, one.reserved_elsewhere) for one in word.refused] == [(4_000, 0)]
+
+
+def test_a_redemption_that_an_older_hub_parked_counts_after_the_upgrade(books: Books) -> None:
+    held = only(ask(books, ONE, C_1=40))
+    later = redemption(ONE, 1, "r-1", {held: 40}, CARD).replace("redeemed.v1", "redeemed.v9")
+    assert books.upload(ONE, 1, later).results[0].reason is Reason.UNKNOWN_TYPE
+    books.write(
+        lambda connection: connection.execute("UPDATE events SET type = ?, raw = replace(raw, 'v9', 'v1')", (REDEEMED,))
+    )
+
+    for event in parked_events(books.connection, EVENT_TYPES):
+        books.write(partial(replay, event=event, now=NOW))
+
+    assert (balance(books), ask(books, ONE).allowances[0].spent, risks(books)) == (60, 40, {})
+
+
+def test_an_allowance_that_ended_long_ago_is_forgotten(books: Books) -> None:
+    first = only(ask(books, ONE, C_1=40))
+    books.upload(ONE, 1, redemption(ONE, 1, "r-1", {first: 30}, CARD), returned(ONE, 2, first))
+    ask(books, ONE, C_1=20)
+
+    for days in (59, 61):
+        books.write(partial(prune_closed, now=NOW + timedelta(days=days)))
+
+    assert books.number("SELECT count(*) FROM allowances") == 1
+    books.upload(ONE, 3, undoing(ONE, 3, "u-1", "r-1"))
+    assert balance(books) == 100
+
+
+def test_the_feed_of_an_older_hub_goes_on_after_the_upgrade(tmp_path: Path) -> None:
+    file = database_file(tmp_path)
+    steps = sorted(files("sync.hub.migrations").iterdir(), key=lambda step: step.name)
+    connection = sqlite3.connect(file.path)
+    for step in steps:
+        if step.name.endswith(".sql") and step.name < "0005":
+            connection.executescript(step.read_text(encoding="utf-8"))
+    connection.execute(f"PRAGMA application_id={file.application_id}")
+    connection.execute("PRAGMA user_version=4")
+    connection.execute("INSERT INTO hub (one, epoch, identifier_key) VALUES (1, ?, ?)", ("e" * 16, b"k" * 32))
+    connection.execute("INSERT INTO feed (pos, kind, key, points) VALUES (7, 'balance', 'C-1', 12)")
+    connection.commit()
+    connection.close()
+
+    with open_books(tmp_path) as books:
+        assert books.connection.execute("SELECT pos, kind, key, points FROM feed WHERE pos = 7").fetchall() == [
+            (7, "balance", "C-1", 12)
+        ]
+        assert books.page(ONE.terminal_id, 7).changes

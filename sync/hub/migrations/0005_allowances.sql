@@ -17,6 +17,7 @@ CREATE TABLE allowances (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX allowances_of_terminal ON allowances (terminal_id) WHERE closed_ms IS NULL;
 CREATE INDEX allowances_of_account ON allowances (account) WHERE closed_ms IS NULL;
+CREATE INDEX allowances_closed ON allowances (closed_ms) WHERE closed_ms IS NOT NULL;
 
 -- What was given for points: `booked` of them were the customer's, the rest is in `risks`. `covered` has the allowances
 -- that paid, with their points.
