@@ -1,7 +1,8 @@
 """The command line's way into a running till: its own API, with the POS key. Never its database file."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -19,7 +20,11 @@ class TillNotRunning(Exception):
 
 
 class TillRefused(Exception):
-    """The till answered with a problem; the message is its own."""
+    """The till answered with a problem; the message is its own, and `problem` the whole of it."""
+
+    def __init__(self, message: str, problem: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.problem: Mapping[str, Any] = MappingProxyType(dict(problem or {}))
 
 
 class TillClient:
@@ -73,7 +78,7 @@ class TillClient:
                 if answer.ok:
                     yield answer
                     return
-                raise TillRefused(await _said(answer))
+                raise await _refusal(answer)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TillNotRunning(f"no till answers at {self._url}; start it with `loyalty-agent run`") from error
 
@@ -94,8 +99,8 @@ async def till_client(settings: Settings) -> AsyncIterator[TillClient]:
         yield TillClient(session, f"http://{settings.api.host}:{settings.api.port}")
 
 
-async def _said(answer: aiohttp.ClientResponse) -> str:
+async def _refusal(answer: aiohttp.ClientResponse) -> TillRefused:
     if answer.content_type == PROBLEM_TYPE:
         problem = await answer.json(content_type=PROBLEM_TYPE)
-        return f"{problem.get('title', '')} {problem.get('detail', '')}".strip()
-    return f"something that is no till answers at {answer.url.origin()}; check api.port"
+        return TillRefused(f"{problem.get('title', '')} {problem.get('detail', '')}".strip(), problem)
+    return TillRefused(f"something that is no till answers at {answer.url.origin()}; check api.port")
