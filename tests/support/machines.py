@@ -4,6 +4,7 @@ A point of sale that got no answer asks the very same again, so whatever was com
 sums are reckoned beside both programs: a point per dollar, less what was taken back.
 """
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -39,6 +40,7 @@ class Load:
     key: str
     seed: int = 0
     stopping: bool = False
+    rounds: int = 0
     # What was done and its points, by sale_id or reversal_id.
     acknowledged: dict[str, tuple[int, int]] = field(default_factory=dict)
     unanswered: int = 0
@@ -66,6 +68,16 @@ class Load:
                     points = await self._until_acknowledged(session, f"sales/{sale_id}/reversals", undo)
                     assert points == net_minor // 100
                     self.acknowledged[undo["reversal_id"]] = (customer, -points)
+
+    async def sell_some(self, count: int) -> None:
+        """Be all points of sale at once until so many more acts are acknowledged, and let each end its last one."""
+        further, self.stopping, self.rounds = len(self.acknowledged) + count, False, self.rounds + 1
+        async with asyncio.TaskGroup() as group:
+            names = range(self.rounds * POINTS_OF_SALE, (self.rounds + 1) * POINTS_OF_SALE)
+            points_of_sale = [group.create_task(self.run(name)) for name in names]
+            await eventually(lambda: len(self.acknowledged) >= further)
+            self.stopping = True
+            await asyncio.wait(points_of_sale)
 
     def sums(self) -> Tally[int]:
         """Return what an independent book would say."""

@@ -1,0 +1,247 @@
+"""Database files that come back from yesterday, or run twice: F28, F37, F38, F49 and F50, with real files.
+
+Nothing that reached the hub is lost or counted twice, whichever copy goes on. What only the lost disk held is lost;
+when the point of sale brings it again, it counts once.
+"""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections import Counter as Tally
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from sync.contract.protocol import EnrolAnswer
+from sync.hub.fences import is_quarantined
+from sync.hub.quarantine import release_step
+from sync.runtime.sqlite_file import Connection
+from tests.support.chaos_tills import ChaosTill, card, chaos_till, enrolled, import_cards
+from tests.support.clock import FakeClock
+from tests.support.hubs import HubUnderTest, hub_in_process
+from tests.support.machines import Machines
+from tests.support.processes import ROOT
+from tests.support.waiting import breath, eventually, passing
+
+ANN = card(1)
+POINTS = 15
+
+
+@dataclass
+class Shop:
+    """A hub, and the files of one terminal that a test copies about."""
+
+    folder: Path
+    hub: HubUnderTest
+    enrolment: EnrolAnswer
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def till(self, name: str = "till") -> AbstractAsyncContextManager[ChaosTill]:
+        """Start the till on the files in a folder of this name."""
+        return chaos_till(self.folder / name, self.enrolment, self.hub.url, self.clock)
+
+    async def sell(self, till: ChaosTill, *sale_ids: str) -> None:
+        for sale_id in sale_ids:
+            assert await till.sell(ANN, sale_id, POINTS * 100) == POINTS
+
+    async def until_sent(self, till: ChaosTill) -> None:
+        await passing(self.clock, lambda: till.outbox().waiting == 0)
+
+    async def until_shows(self, till: ChaosTill, sales: int) -> None:
+        await passing(self.clock, lambda: (till.shown(ANN), till.pending(ANN)) == (POINTS * sales, 0))
+
+    async def copy(self, source: str, target: str) -> None:
+        await asyncio.to_thread(shutil.copytree, self.folder / source, self.folder / target)
+
+    async def bring_back(self, backup: str, *patterns: str) -> None:
+        """Let the files of a backup stand where the till's stand, and those of today be gone."""
+        for pattern in patterns:
+            for old in (self.folder / "till").glob(pattern):
+                old.unlink()
+            for kept in (self.folder / backup).glob(pattern):
+                shutil.copy(kept, self.folder / "till")
+
+    async def at_hub(self) -> dict[str, Tally[str]]:
+        """Return which sales the hub holds, how often, by what became of them."""
+        return await self.hub.inside.reader.read(_sales)
+
+    async def release(self) -> None:
+        """Let a person release the terminal."""
+        terminal_id, now = self.enrolment.terminal_id, self.clock.now()
+        while (await self.hub.inside.writer.write(lambda c: release_step(c, terminal_id, now))).total:
+            pass
+
+    async def balance(self) -> int:
+        return await self.hub.inside.reader.read(_balance)
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with hub_in_process(tmp_path / "hub") as hub:
+        await import_cards(hub, tmp_path, (1,))
+        yield Shop(tmp_path, hub, await enrolled(hub))
+
+
+@pytest.mark.parametrize("patterns", [("till.db*",), ("*",)], ids=["the till's file", "the whole folder"])
+async def test_f50_yesterdays_files_of_a_till_lose_and_double_nothing_that_the_hub_had(
+    shop: Shop, patterns: Iterable[str]
+) -> None:
+    async with shop.till() as till:
+        await shop.sell(till, "monday-1", "monday-2")
+        await shop.until_shows(till, 2)
+    await shop.copy("till", "yesterday")
+    async with shop.till() as till:
+        await shop.sell(till, "tuesday-1", "tuesday-2")
+        await shop.until_shows(till, 4)
+
+    await shop.bring_back("yesterday", *patterns)
+
+    async with shop.till() as till:
+        await shop.until_shows(till, 4)  # the hub's copy of the lost tail flows back
+        await shop.sell(till, "wednesday-1")
+        await till.sell(ANN, "tuesday-2", POINTS * 100)  # the till has forgotten it, and the hub has not
+        await shop.until_sent(till)
+        await shop.until_shows(till, 5)
+    sales = await shop.at_hub()
+    assert sales["applied"] == Tally(["monday-1", "monday-2", "tuesday-1", "tuesday-2", "wednesday-1"])
+    assert sales["rejected"] == Tally(["tuesday-2"])
+    assert await shop.balance() == POINTS * 5
+
+
+async def test_f50_what_only_the_lost_disk_held_counts_once_when_it_is_sold_again(shop: Shop) -> None:
+    async with shop.till() as till:
+        await shop.sell(till, "monday-1")
+        await shop.until_shows(till, 1)
+    await shop.copy("till", "yesterday")
+    async with chaos_till(shop.folder / "till", shop.enrolment, "http://127.0.0.1:9", shop.clock) as till:
+        await shop.sell(till, "tuesday-1", "tuesday-2")  # and nobody heard of them
+
+    await shop.bring_back("yesterday", "*")
+
+    async with shop.till() as till:
+        await shop.until_shows(till, 1)
+        await shop.sell(till, "tuesday-1")
+        await shop.until_shows(till, 2)
+    assert (await shop.at_hub())["applied"] == Tally(["monday-1", "tuesday-1"])
+
+
+async def test_f50_a_backup_with_a_full_outbox_sends_again_what_the_hub_has_and_nothing_counts_twice(
+    shop: Shop,
+) -> None:
+    async with chaos_till(shop.folder / "till", shop.enrolment, "http://127.0.0.1:9", shop.clock) as till:
+        await shop.sell(till, "monday-1", "monday-2", "monday-3")
+    await shop.copy("till", "yesterday")
+    async with shop.till() as till:
+        await shop.sell(till, "tuesday-1")
+        await shop.until_shows(till, 4)
+
+    await shop.bring_back("yesterday", "till.db*")
+
+    async with shop.till() as till:
+        assert till.outbox().waiting == 3
+        await shop.until_shows(till, 4)
+    assert (await shop.at_hub())["applied"] == Tally(["monday-1", "monday-2", "monday-3", "tuesday-1"])
+
+
+async def test_f49_two_tills_on_copies_of_one_disk_are_noticed_and_the_events_of_both_are_kept(shop: Shop) -> None:
+    async with shop.till() as till:
+        await shop.sell(till, "before-1", "before-2")
+        await shop.until_shows(till, 2)
+    await shop.copy("till", "clone")
+    sold = Tally({"before-1": 1, "before-2": 1, "shared": 2})
+    async with shop.till() as one, shop.till("clone") as other:
+        await shop.sell(one, "shared")
+        await shop.sell(other, "shared")
+        for number in range(4):
+            await shop.sell(one, f"one-{number}")
+            await shop.sell(other, f"other-{number}")
+            sold += Tally([f"one-{number}", f"other-{number}"])
+            await shop.clock.advance(5)
+            await breath()
+        await shop.until_sent(one)
+        await shop.until_sent(other)
+        held = await shop.at_hub()
+        assert sum(held.values(), Tally()) == sold
+        assert max(held["applied"].values()) == 1
+        assert await shop.balance() == POINTS * len(held["applied"])
+        terminal_id = shop.enrolment.terminal_id
+        assert await shop.hub.inside.reader.read(lambda connection: is_quarantined(connection, terminal_id))
+        assert held["parked"]
+        assert one.outbox().parked + other.outbox().parked == held["parked"].total()
+
+    await shop.release()
+
+    judged = await shop.at_hub()
+    assert judged == {"applied": Tally(sold.keys()), "rejected": Tally(["shared"]), "parked": Tally()}
+    assert await shop.balance() == POINTS * len(sold)
+    async with shop.till() as one:
+        await shop.until_shows(one, len(sold))
+
+
+def _sales(connection: Connection) -> dict[str, Tally[str]]:
+    rows = connection.execute("SELECT outcome, json_extract(raw, '$.data.sale_id') FROM events ORDER BY pos, number")
+    found: dict[str, Tally[str]] = {"applied": Tally(), "rejected": Tally(), "parked": Tally()}
+    for outcome, sale_id in rows:
+        found[outcome][sale_id] += 1
+    return found
+
+
+def _balance(connection: Connection) -> int:
+    (points,) = connection.execute("SELECT points FROM balances").fetchone() or (0,)
+    return int(points)
+
+
+@pytest.mark.timeout(240)
+async def test_f28_yesterdays_hub_db_is_whole_again_once_the_tills_have_sent_what_it_lost(machines: Machines) -> None:
+    await machines.load.sell_some(40)
+    await eventually(machines.load.has_nothing_waiting, within_s=60)
+    assert await machines.hub.stop() == 0
+    backup = (machines.hub_state / "hub.db").read_bytes()
+    await machines.hub.start()
+    await machines.load.sell_some(200)
+    await eventually(machines.load.has_nothing_waiting, within_s=60)
+    assert await machines.hub.stop() == 0
+
+    for old in machines.hub_state.glob("hub.db*"):
+        old.unlink()
+    (machines.hub_state / "hub.db").write_bytes(backup)
+    machines.hub.arguments = (*machines.hub.arguments, "--restored")
+    await machines.hub.start()
+    await machines.load.sell_some(40)
+    # A till that runs on loads no second snapshot within ten minutes; one that starts does.
+    assert await machines.till.stop() == 0
+    await machines.till.start()
+
+    await eventually(machines.load.has_nothing_waiting, within_s=90)
+    await machines.check_till()
+    assert await machines.till.stop() == 0
+    assert await machines.hub.stop() == 0
+    await machines.check_files()
+
+
+async def test_f38_settings_that_cannot_be_used_leave_every_byte_of_a_till_as_it_is(shop: Shop) -> None:
+    async with chaos_till(shop.folder / "till", shop.enrolment, "http://127.0.0.1:9", shop.clock) as till:
+        await shop.sell(till, "monday-1", "monday-2")
+    state = shop.folder / "till"
+    config = shop.folder / "till.toml"
+    config.write_text(f'[till]\nstate = "{state}"\n[storage]\nkeep_acked_days = "for ever"\n', encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
+
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "agent", "run", "--config", str(config)],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+    assert ended.returncode == 2
+    assert "keep_acked_days" in ended.stderr
+    assert {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()} == before
+    async with shop.till() as till:
+        await shop.until_shows(till, 2)
