@@ -14,6 +14,7 @@ from sync.contract.events import REDEEMED, PointsRedeemed
 from sync.contract.protocol import INCARNATIONS_PER_HELLO_MAX, Reason
 from sync.hub.batch import read_item
 from sync.hub.feed_log import append, last_pos
+from sync.hub.fences import is_quarantined
 from sync.hub.grants import Purse
 from sync.hub.posting import FeedRow
 from sync.runtime.sqlite_file import Connection
@@ -50,7 +51,10 @@ class Listed:
 
 
 def word_for(connection: Connection, asker: Asker, now: datetime, refused: Sequence[NotGranted] = ()) -> AllowancesWord:
-    """Return all open allowances of a terminal, and how far its spends are contained in them."""
+    """Return all open allowances of a terminal, and how far its spends are contained in them.
+
+    One in quarantine is told of none, and spends nothing; what it holds stays reserved.
+    """
     rows = connection.execute(
         "SELECT allowance_id, account, amount, spent, expires_ms, recalled_ms IS NOT NULL FROM allowances "
         f"WHERE terminal_id = ? AND {_OPEN} ORDER BY expires_ms, allowance_id LIMIT ?",
@@ -58,8 +62,10 @@ def word_for(connection: Connection, asker: Asker, now: datetime, refused: Seque
     ).fetchall()
     parked = _spent_by_parked(connection, asker)
     now_ms = _ms(now)
+    if is_quarantined(connection, asker.terminal_id):
+        rows = []
     applied = connection.execute(
-        "SELECT inc, through FROM streams WHERE terminal_id = ? ORDER BY stream DESC LIMIT ?",
+        "SELECT inc, through FROM streams WHERE terminal_id = ? AND fork_of IS NULL ORDER BY stream DESC LIMIT ?",
         (asker.terminal_id, INCARNATIONS_PER_HELLO_MAX),
     ).fetchall()
     return AllowancesWord(

@@ -14,6 +14,7 @@ from functools import partial
 from sync.contract.chain import extend
 from sync.contract.events import EVENT_TYPES
 from sync.contract.protocol import Outcome, Reason, UploadAnswer, Verdict
+from sync.hub.allowances import tell
 from sync.hub.batch import Item, Sender
 from sync.hub.books import ParkedEvent, load, parked_events, write
 from sync.hub.fences import Standing, quarantine, standing
@@ -144,9 +145,11 @@ def apply_upload(connection: Connection, upload: Upload, now: datetime) -> Appli
         write(connection, sender.store_id, posting, int(now.timestamp() * 1000))
     heads = [_move_head(connection, upload, piece, posting) for piece in pieces]
     forked = sum(item.fault is Reason.FORK for items in fresh for item in items)
+    pos = posting.known.last_pos
     if forked:
         quarantine(connection, sender.terminal_id, now)
-    return Applied(tuple(verdicts), *heads[-1], posting.known.last_pos, tuple(differing), forked)
+        pos = tell(connection, [sender.terminal_id])  # whichever process hears it spends no allowance any more
+    return Applied(tuple(verdicts), *heads[-1], pos, tuple(differing), forked)
 
 
 def _fresh(upload: Upload, piece: Piece) -> Sequence[Item]:

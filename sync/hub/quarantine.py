@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sync.contract.protocol import Outcome, Reason
+from sync.hub.allowances import tell
 from sync.hub.batch import read_item
 from sync.hub.books import ParkedEvent, load, write
 from sync.hub.fences import lift
@@ -39,6 +40,7 @@ def release_step(connection: Connection, terminal_id: str, now: datetime) -> Rel
     events = _held(connection, terminal_id)
     if not events:
         lift(connection, terminal_id)
+        tell(connection, [terminal_id])
         return Released()
     store_id = events[0].store_id
     posting = Posting(load(connection, store_id, [event.item for event in events]))

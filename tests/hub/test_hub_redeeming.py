@@ -13,8 +13,10 @@ from sync.contract.protocol import Outcome, Reason
 from sync.hub.allowances import listed, prune_closed, release
 from sync.hub.batch import Sender
 from sync.hub.books import parked_events
+from sync.hub.fences import quarantine
 from sync.hub.founding import database_file
 from sync.hub.intake import replay
+from sync.hub.quarantine import release_step
 from sync.hub.redemption_books import listed_risks
 from tests.support.hub_books import NOW, NOW_MS, Books, card_id, customer, open_books
 from tests.support.hub_events import reversal, sale
@@ -311,3 +313,18 @@ def test_the_feed_of_an_older_hub_goes_on_after_the_upgrade(tmp_path: Path) -> N
             (7, "balance", "C-1", 12)
         ]
         assert books.page(ONE.terminal_id, 7).changes
+
+
+def test_a_till_in_quarantine_holds_nothing_and_what_it_held_stays_reserved(books: Books) -> None:
+    held = only(ask(books, ONE, C_1=60))
+    books.write(partial(quarantine, terminal_id=ONE.terminal_id, now=NOW))
+
+    word = ask(books, ONE, C_1=100)
+    assert (word.allowances, [one.points for one in word.refused]) == ((), [100])
+    assert [one.reserved_elsewhere for one in ask(books, TWO, C_1=100).refused] == [60]
+
+    answer = books.upload(ONE, 1, redemption(ONE, 1, "r-1", {held: 50}, CARD))
+    assert answer.results[0].reason is Reason.QUARANTINED
+    while books.write(partial(release_step, terminal_id=ONE.terminal_id, now=NOW)).total:
+        pass
+    assert (balance(books), [one.spent for one in ask(books, ONE).allowances]) == (50, [50])
