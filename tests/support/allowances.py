@@ -1,11 +1,16 @@
 """What the hub reserves for the shop's till, and redemptions on it. Everything has a default that works."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
-from agent.redemptions import Payer, Purse, RedemptionRequest, plan_redemption, plan_redemption_reversal
+from agent.redemptions import (
+    Payer,
+    Purse,
+    RedemptionDraft,
+    RedemptionRequest,
+    plan_redemption,
+    plan_redemption_reversal,
+)
 from agent.sales import Buyer, fingerprint
 from agent.store import Store
 from agent.store.spends import GivingBackEntry, Redeemed, RedemptionDecision, RedemptionEntry
@@ -46,24 +51,31 @@ def redemption(redemption_id: str = "d-1", points: int | None = None, **changes:
     return RedemptionRequest(**(fields | reward | changes))
 
 
-async def redeem(
+def entry(
     store: Store, redemption_id: str = "d-1", points: int | None = None, *, rules: Program | None = None
-) -> Redeemed:
-    """Record a redemption on card number 1 as the counter does."""
+) -> RedemptionEntry:
+    """A redemption on card number 1 as the counter records it."""
     request = redemption(redemption_id, points)
     subject = shop.card_id(shop.card())
-    stamp = store.journal.stamp()
+    recorded_at = store.journal.stamp().recorded_at
 
     def decide() -> RedemptionDecision:
         (holder,) = store.holders.of_identifier(subject)
 
-        def plan(before: Balance, purse: Purse) -> Any:
+        def plan(before: Balance, purse: Purse) -> RedemptionDraft:
             payer = Payer(Buyer(subject, holder.customer_id), before, holder.basis.as_of)
-            return plan_redemption(request, rules or shop.program(), payer, purse, recorded_at=stamp.recorded_at)
+            return plan_redemption(request, rules or shop.program(), payer, purse, recorded_at=recorded_at)
 
         return RedemptionDecision(holder.basis, holder.customer_id, plan)
 
-    return await store.redeemer.redeem(RedemptionEntry(redemption_id, fingerprint(request, subject), decide), stamp)
+    return RedemptionEntry(redemption_id, fingerprint(request, subject), decide)
+
+
+async def redeem(
+    store: Store, redemption_id: str = "d-1", points: int | None = None, *, rules: Program | None = None
+) -> Redeemed:
+    """Record a redemption on card number 1 as the counter does."""
+    return await store.redeemer.redeem(entry(store, redemption_id, points, rules=rules), store.journal.stamp())
 
 
 async def give_back(store: Store, reversal_id: str = "g-1", redemption_id: str = "d-1") -> Redeemed:
@@ -82,9 +94,3 @@ async def give_back(store: Store, reversal_id: str = "g-1", redemption_id: str =
 def left(store: Store, customer_id: str = "c-1") -> int:
     """What the allowances of a customer still cover at this till."""
     return store.allowances.purse(customer_id, [shop.card_id(shop.card())]).remaining
-
-
-def purse(store: Store, now: datetime | None = None) -> Purse:
-    """The purse of customer c-1."""
-    found = store.allowances.purse("c-1", [shop.card_id(shop.card())])
-    return found if now is None else replace(found, now=replace(found.now, wall_ms=int(now.timestamp() * 1000)))
