@@ -76,7 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     config = groups.add_parser("config", help="look at the settings").add_subparsers(metavar="COMMAND", required=True)
     _takes_config(_command(config, "check", "read the settings and say what is wrong with them", commands.config_check))
     enrol = _command(groups, "enrol", "make this terminal known to the hub", commands.enrol)
-    enrol.add_argument("code", metavar="CODE", help="one-time code from `loyalty-hub terminals invite`")
+    how = enrol.add_mutually_exclusive_group()
+    how.add_argument(
+        "code",
+        metavar="CODE",
+        nargs="?",
+        help="one-time code from `loyalty-hub terminals invite`, or the text of its QR code; without, it is asked for",
+    )
+    how.add_argument("--image", metavar="FILE", type=Path, help="a picture of the QR code")
     _takes_config(enrol)
     page = _command(groups, "open", "print a one-time address that opens the staff's page", commands.open_page)
     page.add_argument("--customer", action="store_true", help="the customer's display instead")

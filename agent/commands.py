@@ -4,6 +4,7 @@ What touches a running till goes through its API. What does not need one (settin
 """
 
 import argparse
+import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,13 +20,18 @@ from agent.imaging.decoder import Decoder
 from agent.imaging.drawing import draw_card
 from agent.till_client import TillNotRunning, till_client
 from agent.version import VERSION
+from sync.contract.invitations import is_invitation, read_invitation
 from sync.contract.protocol import EnrolledBefore, EnrolRequest
 from sync.hub_client import enrol as enrol_at_hub
-from sync.hub_errors import HubError
+from sync.hub_client import hub_address
+from sync.hub_errors import HubError, HubSetupError
 from sync.runtime.settings import load
 from sync.runtime.state_lock import hold, private_folder
 
 Command = Callable[[argparse.Namespace], Awaitable[int]]
+_NO_CODE = "this is no enrolment code; type it as `loyalty-hub terminals invite` printed it, or scan its QR code"
+# Longer than any invitation.
+_SAID_CHARS_MAX = 2_000
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -51,10 +57,11 @@ async def config_check(asked: argparse.Namespace) -> int:
 async def enrol(asked: argparse.Namespace) -> int:
     """Make this terminal known to the hub, and keep what the hub gave it."""
     settings = load(asked.config, Settings)
+    code = _code_of(await _said(asked), settings)
     private_folder(settings.till.state)
     with hold(settings.lock_file):
         before = keys.enrolled_before(settings.enrolment_file, settings.journal_file)
-        request = _enrol_request(asked.code, before, keys.terminal_key(settings.terminal_key_file).public)
+        request = _enrol_request(code, before, keys.terminal_key(settings.terminal_key_file).public)
         try:
             answer = await enrol_at_hub(settings.hub.url, request, settings.hub.ca_file)
         except HubError as error:
@@ -139,11 +146,51 @@ async def key_rotate(asked: argparse.Namespace) -> int:
     return 0
 
 
+async def _said(asked: argparse.Namespace) -> str:
+    """Return the code, or the text that holds it: given, in a picture, or typed now, as a hand scanner does."""
+    if asked.image is not None:
+        async with Decoder() as decoder:
+            texts = await scan_files.texts_in(asked.image, decoder)
+        invitations = [text for text in texts if is_invitation(text)]
+        if len(set(invitations)) != 1:
+            raise CommandError(
+                f"{asked.image} holds {'no enrolment code' if not invitations else 'several enrolment codes'}; "
+                "draw one with `loyalty-hub terminals invite --qr`"
+            )
+        return invitations[0]
+    if asked.code is not None:
+        return str(asked.code)
+    print("type or scan the enrolment code:", file=sys.stderr, flush=True)  # noqa: T201
+    return await asyncio.to_thread(sys.stdin.readline, _SAID_CHARS_MAX)
+
+
+def _code_of(said: str, settings: Settings) -> str:
+    """Return the one-time code of what was said; an invitation of another hub is no way to change the hub."""
+    said = said.strip()
+    if not is_invitation(said):
+        if not said or set(said) & set(":/@"):
+            raise CommandError(_NO_CODE)
+        return said
+    invitation = read_invitation(said)
+    if invitation is None:
+        raise CommandError(_NO_CODE)
+    try:
+        is_ours = hub_address(invitation.hub_url) == hub_address(settings.hub.url)
+    except HubSetupError:
+        raise CommandError(_NO_CODE) from None
+    if not is_ours:
+        raise CommandError(
+            f"this code is of the hub at {invitation.hub_url}, and hub.url is {settings.hub.url}; "
+            "where that is right, change hub.url and try again"
+        )
+    return invitation.code
+
+
 def _enrol_request(code: str, before: EnrolledBefore | None, public_key: str) -> EnrolRequest:
     try:
         return EnrolRequest(code=code, agent_version=VERSION, before=before, public_key=public_key)
     except ValidationError:
-        raise CommandError("this is no enrolment code; type it as `loyalty-hub terminals invite` printed it") from None
+        raise CommandError(_NO_CODE) from None
 
 
 def _why_not_enrolled(error: HubError, settings: Settings) -> str:

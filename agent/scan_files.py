@@ -109,6 +109,17 @@ def text_line(scan: FileScan) -> str:
     return f"{name}: {what} ({seen}; {scan.ms:g} ms)"
 
 
+async def texts_in(path: Path, decoder: Decoder) -> tuple[str, ...]:
+    """Return the texts of all codes in a picture file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ImagingError: it is no picture that can be read.
+    """
+    reading = await decoder.read(await asyncio.to_thread(_read_file, path))
+    return tuple(code.text for code in reading.codes)
+
+
 async def _scan_file(path: Path, decoder: Decoder, scheme: CardScheme) -> FileScan:
     try:
         reading = await decoder.read(await asyncio.to_thread(_read_file, path))

@@ -39,8 +39,15 @@ from sync.hub.founding import database_file
 from sync.hub.importing import Desk, Fault, ImportFileError, import_customers
 from sync.hub.merging import MergeRefused
 from sync.hub.programs import ProgramFileError, read_program
-from sync.hub.root import TlsFilesError, desk, is_running, make_invitation, program_version, run, tls_context
-from sync.hub.terminal_commands import list_terminals, release_terminal, revoke_terminal, rotate_credential
+from sync.hub.root import TlsFilesError, desk, is_running, program_version, run, tls_context
+from sync.hub.terminal_commands import (
+    WrongAddress,
+    invite_terminal,
+    list_terminals,
+    release_terminal,
+    revoke_terminal,
+    rotate_credential,
+)
 from sync.hub.terminals import INVITATION_MINUTES, INVITATION_TRIES, Place
 from sync.runtime.clock import SystemClock
 from sync.runtime.database import open_reader
@@ -195,10 +202,15 @@ async def _end_recovery(options: argparse.Namespace, config: HubConfig) -> int:
 
 
 async def _invite(options: argparse.Namespace, config: HubConfig) -> int:
-    async with desk(config) as (writer, _):
-        code = await make_invitation(writer, SystemClock(), Place(options.store, options.name))
-    print(code)
-    print(f"type it at the till within {INVITATION_MINUTES} minutes; {INVITATION_TRIES} tries", file=sys.stderr)
+    try:
+        invited = await invite_terminal(config, Place(options.store, options.name), options.qr, options.url)
+    except WrongAddress as error:
+        return _say(str(error), WRONG)
+    print(invited.code)
+    scanned = f", or scan {invited.picture}," if invited.picture else ""
+    print(
+        f"type it at the till{scanned} within {INVITATION_MINUTES} minutes; {INVITATION_TRIES} tries", file=sys.stderr
+    )
     return DONE
 
 
@@ -265,6 +277,10 @@ def _parser() -> argparse.ArgumentParser:
     inviting = _add(terminals, "invite", _invite, "print a one-time code that makes a till of a store")
     inviting.add_argument("--store", required=True, type=_code, metavar="STORE", help="the store's id")
     inviting.add_argument("--name", default="", help="what people call the till")
+    inviting.add_argument(
+        "--qr", type=Path, metavar="FILE", help="draw the code and the hub's address as a PNG picture"
+    )
+    inviting.add_argument("--url", metavar="URL", help="the hub's address as tills call it; default: where it listens")
     _add(terminals, "list", _telling(list_terminals), "list the tills")
     _add(terminals, "revoke", _revoke, "refuse a till from now on").add_argument("terminal", metavar="ID")
     _add(

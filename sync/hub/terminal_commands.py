@@ -3,15 +3,51 @@
 All work beside a running hub or without one.
 """
 
+import asyncio
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
+from sync.contract.invitations import Invitation, write_invitation
 from sync.hub.commands import NotDone
-from sync.hub.config import HubConfig
+from sync.hub.config import HubConfig, is_loopback
 from sync.hub.fences import is_quarantined
+from sync.hub.invitation_qr import draw_qr
 from sync.hub.quarantine import Released, release_step
-from sync.hub.root import desk
-from sync.hub.terminals import Listed, ask_to_rotate, listed, revoke
+from sync.hub.root import desk, make_invitation
+from sync.hub.terminals import Listed, Place, ask_to_rotate, listed, revoke
+from sync.hub_client import hub_address
+from sync.hub_errors import HubSetupError
 from sync.runtime.clock import SystemClock
+from sync.runtime.state_lock import write_private
+
+
+class WrongAddress(ValueError):
+    """The address of the hub that tills are to call cannot be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """A one-time code to be typed, or scanned from the picture."""
+
+    code: str
+    picture: Path | None
+
+
+async def invite_terminal(config: HubConfig, place: Place, picture: Path | None, url: str | None) -> Invited:
+    """Make a one-time code, and draw it with the hub's address where a picture is asked for.
+
+    Raises:
+        WrongAddress: the hub's address is not known, or is none that a till would call.
+        OSError: the picture cannot be written; the code was made and serves.
+    """
+    address = _address(config, url) if picture is not None else ""
+    async with desk(config) as (writer, _):
+        code = await make_invitation(writer, SystemClock(), place)
+    if picture is not None:
+        # It holds a secret, if for ten minutes only.
+        await asyncio.to_thread(write_private, picture, draw_qr(write_invitation(Invitation(code, address))))
+    return Invited(code, picture)
 
 
 async def list_terminals(config: HubConfig) -> str:
@@ -70,6 +106,19 @@ async def release_terminal(config: HubConfig, terminal_id: str) -> str:
         f"{terminal_id} is released: {done.applied} events counted, {done.rejected} refused, {done.parked} still held. "
         "If two tills run on copies of one disk, switch one off and enrol it anew: else it happens again"
     )
+
+
+def _address(config: HubConfig, url: str | None) -> str:
+    hub = config.hub
+    if url is None:
+        if hub.port == 0 or not is_loopback(hub.host):
+            raise WrongAddress("a till must know where the hub is: give its address, --url https://hub.example.com")
+        host = f"[{hub.host}]" if ":" in hub.host else hub.host
+        url = f"{'http' if hub.tls_certificate is None else 'https'}://{host}:{hub.port}"
+    try:
+        return str(hub_address(url))
+    except HubSetupError as error:
+        raise WrongAddress(f"--url: {error}") from None
 
 
 def _state(terminal: Listed) -> str:

@@ -40,7 +40,7 @@ LAYERS = (
         "3 edges",
         r"sync\.(hub_client|hub_line)",
         r"sync\.hub\.(books|classes|customers|erasures|feed|feed_log|founding|head|merging|presented|programs|terminals)",
-        r"sync\.hub\.(fences|placing|streams)",
+        r"sync\.hub\.(fences|invitation_qr|placing|streams)",
         r"sync\.hub\.(digests|held|snapshot_files|snapshots)",
         r"sync\.hub\.(allowances|recovery|redemption_books|visitors)",
         r"agent\.(keys|store(\..+)?|migrations(\..+)?|display|screen|scanners(\..+)?|till_client)",

@@ -43,7 +43,7 @@ async def next_batch(store: Store, events: int = 100) -> Batch:
 
 async def send(store: Store, events: int = 100) -> list[str]:
     """Let the hub apply what waits, in batches of so many; return the texts as they were sent."""
-    sent = []
+    sent: list[str] = []
     while store.outbox.figures().waiting:
         batch = await next_batch(store, events)
         answer = shop.verdicts(*map(applied, range(batch.first, batch.last + 1)))
