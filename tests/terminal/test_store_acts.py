@@ -223,6 +223,21 @@ async def test_a_till_of_the_version_before_lists_its_sales_too(tmp_path: Path) 
         assert store.scanner.read() == Scanner()
 
 
+async def test_f37_what_waits_in_a_till_of_the_version_before_is_sent_as_it_was_made(tmp_path: Path) -> None:
+    async with shop.open_till(tmp_path) as store:
+        await shop.credit(store, "s-1", 500)
+        await shop.take_back(store, "r-1", "s-1")
+        made = await store.journal.next_batch(500, 1_000_000)
+        await store.acts._writer.outside_transaction(_undo_later_migrations)
+    async with shop.open_till(tmp_path, inc="00000000000000b2") as store:
+        await shop.credit(store, "s-2", 500)
+        sent = await shop.settle_all(store)
+        assert made is not None
+        assert sent is not None
+        assert (sent.inc, sent.first, sent.events) == (made.inc, made.first, made.events)
+        assert store.outbox.figures().waiting == 1
+
+
 def _undo_later_migrations(connection: Connection) -> None:
     for statement in (
         "DROP TABLE shift",
