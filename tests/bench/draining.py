@@ -19,7 +19,7 @@ _FEW = 100
 _MANY = 20_000
 _MOST = 100_000
 # One drain of a few is over in some 30 ms; so many are one round.
-_FEW_TIMES = 15
+_FEW_TIMES, _CUSTOMERS_PER_TIME = 15, 500
 # Those that wait by the ten thousand take long enough to be measured few times.
 _ROUNDS_OF_MANY = 3
 _ROUNDS_OF_MOST = 1
@@ -40,12 +40,13 @@ async def drain(world: World, rounds: int) -> list[Finding]:
     """Drain few, many and very many waiting events, and few again after all of those were acked."""
     till, hub = await world.till(), await world.hub()
     many, most = min(_MANY, world.size * 2), min(_MOST, world.size * 10)
+    times_of_few = max(3, min(_FEW_TIMES, world.size // _CUSTOMERS_PER_TIME))
     few: list[_Drain] = []
     async with (
         hub.process(),
         open_counter(till) as (counter, store),
         open_session() as session,
-        bare_process(world) as port,
+        bare_process(world) as raw,
     ):
         way, sales = Way(till, store.journal, session), Sales(world.size)
 
@@ -53,11 +54,11 @@ async def drain(world: World, rounds: int) -> list[Finding]:
             await sell_at_once(counter, sales.next(waiting))
             texts = await waiting_events(store.outbox)
             rate = await way.rate(waiting, a_batch)
-            return rate, await drained_barely(world, port, [texts], a_batch)
+            return rate, await drained_barely(world, raw.port, [texts], a_batch)
 
         async def some() -> tuple[float, float]:
-            rates = [await one(_FEW, BATCH_EVENTS_MAX) for _ in range(_FEW_TIMES)]
-            return sorted(rates)[_FEW_TIMES // 2]
+            rates = [await one(_FEW, BATCH_EVENTS_MAX) for _ in range(times_of_few)]
+            return sorted(rates)[times_of_few // 2]
 
         async def taken(waiting: int, a_batch: int, times: int) -> list[_Drain]:
             drains = []

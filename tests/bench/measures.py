@@ -2,11 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from tests.bench.backlog import backlog
 from tests.bench.bootstrap import hub_import, snapshot
 from tests.bench.credits import credit
 from tests.bench.draining import drain
 from tests.bench.findings import Finding
+from tests.bench.idling import idle
 from tests.bench.reading import customer_read, name_search
+from tests.bench.recovering import recover
 from tests.bench.running_till import scan, start_and_memory
 from tests.bench.showing import page
 from tests.bench.taking_in import intake
@@ -25,5 +28,8 @@ MEASURES: Mapping[str, Measure] = {
     **({"page": page} if CHROMIUM.exists() else {}),
     "start": start_and_memory,
     "drain": drain,
+    "backlog": backlog,
     "intake": intake,
+    "idle": idle,
+    "recover": recover,
 }

@@ -37,6 +37,13 @@ class Drained(NamedTuple):
         return self.ended_s - self.began_s
 
 
+class Ack(NamedTuple):
+    """One batch: when its events were read, and when their verdicts were written down, in seconds of that clock."""
+
+    read_s: float
+    settled_s: float
+
+
 class Way:
     """The way from a till's journal to its hub, signed, on one session that stays open."""
 
@@ -85,8 +92,8 @@ class WatchedJournal:
         self._journal = journal
         self._left = waiting
         self._began_s = 0.0
-        self.settled_s = 0.0
-        self.settled = asyncio.Event()
+        self._read_s = 0.0
+        self.acks: list[Ack] = []
         self.drained = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
@@ -94,10 +101,11 @@ class WatchedJournal:
 
     @property
     def took(self) -> Drained:
-        return Drained(self._began_s, self.settled_s)
+        return Drained(self._began_s, self.acks[-1].settled_s)
 
     async def next_batch(self, *limits: int) -> Batch | None:
-        self._began_s = self._began_s or time.perf_counter()
+        self._read_s = time.perf_counter()
+        self._began_s = self._began_s or self._read_s
         return await self._journal.next_batch(*limits)
 
     async def settle(self, inc: str, answer: UploadAnswer, *more: Any) -> None:
@@ -105,8 +113,7 @@ class WatchedJournal:
         refused = [verdict for verdict in answer.results if verdict.reason is not None]
         if refused:
             raise RuntimeError(f"the hub refused {len(refused)} events: {refused[0]}")
-        self.settled_s = time.perf_counter()
-        self.settled.set()
+        self.acks.append(Ack(self._read_s, time.perf_counter()))
         self._left -= len(answer.results)
         if self._left <= 0:
             self.drained.set()

@@ -54,13 +54,20 @@ class Sales:
 @asynccontextmanager
 async def open_counter(till: Till) -> AsyncIterator[tuple[Counter, Store]]:
     """Open a till's counter in this process. What is sold here is forgotten in the end: the till is as it was."""
+    with till.put_back():
+        async with open_counter_for_good(till) as opened:
+            yield opened
+
+
+@asynccontextmanager
+async def open_counter_for_good(till: Till) -> AsyncIterator[tuple[Counter, Store]]:
+    """Open a till's counter in this process. What is sold here stays sold."""
     clock = SystemClock()
     cards = till.settings.cards
     chain = Chain(till.identifier_key, cards.scheme(), cards.country_code)
-    with till.put_back():
-        async with till.open_store() as store:
-            screen = Screen(clock, demo=False, language="en")
-            yield Counter(store, screen, chain, clock, HubWord()), store
+    async with till.open_store() as store:
+        screen = Screen(clock, demo=False, language="en")
+        yield Counter(store, screen, chain, clock, HubWord()), store
 
 
 async def waiting_events(outbox: Outbox) -> list[str]:

@@ -31,6 +31,13 @@ _EVENTS = 2_000
 _US = 1_000_000
 
 
+class Bare(NamedTuple):
+    """A running bare hub."""
+
+    process: Running
+    port: int
+
+
 class _Desk(NamedTuple):
     """One till, open for sales and for uploads."""
 
@@ -50,10 +57,10 @@ class _Taken(NamedTuple):
 async def intake(world: World, rounds: int) -> list[Finding]:
     """Upload at 100 events a batch, from one till and from several at once."""
     hub, tills = await world.hub(), await world.counters(max(_TILLS))
-    events = min(_EVENTS, world.size * 2)
+    events = min(_EVENTS, world.size)
     async with AsyncExitStack() as stack:
         started = await stack.enter_async_context(hub.process())
-        bare_port = await stack.enter_async_context(bare_process(world))
+        bare = await stack.enter_async_context(bare_process(world))
         session = await stack.enter_async_context(open_session())
         desks = []
         for till in tills:
@@ -62,20 +69,21 @@ async def intake(world: World, rounds: int) -> list[Finding]:
         sales = Sales(world.size)
         found = []
         for number in _TILLS:
-            taken = [await _round(world, started, desks[:number], sales, events, bare_port) for _ in range(rounds + 1)]
+            taken = [await _round(world, started, desks[:number], sales, events, bare.port) for _ in range(rounds + 1)]
             found.append(_found(world, number, taken[1:]))
         return found
 
 
 @asynccontextmanager
-async def bare_process(world: World) -> AsyncIterator[int]:
-    """Run the bare hub in a process of its own, on a fresh file. Return its port."""
-    port, file = free_port(), world.folder / "bare-hub.db"
-    for old in world.folder.glob(f"{file.name}*"):
-        old.unlink()
+async def bare_process(world: World, again_at: int | None = None) -> AsyncIterator[Bare]:
+    """Run the bare hub in a process of its own: on a fresh file, or once more `again_at` the port it had before."""
+    port, file = again_at or free_port(), world.folder / "bare-hub.db"
+    if again_at is None:
+        for old in world.folder.glob(f"{file.name}*"):
+            old.unlink()
     arguments = (bare_hub.__name__, str(port), file)
-    async with running(arguments, world.folder / "bare.log", lambda: answers(port, bare_hub.READY)):
-        yield port
+    async with running(arguments, world.folder / "bare.log", lambda: answers(port, bare_hub.READY)) as process:
+        yield Bare(process, port)
 
 
 async def drained_barely(world: World, port: int, outboxes: list[list[str]], most: int) -> float:

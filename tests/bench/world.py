@@ -15,7 +15,11 @@ from pathlib import Path
 from agent import keys
 from agent.config import Settings
 from agent.store import Store, open_store
+from agent.version import VERSION
+from sync.contract.protocol import EnrolRequest
 from sync.hub.config import HubConfig
+from sync.hub.root import running as running_here
+from sync.hub_client import enrol
 from sync.runtime.clock import SystemClock
 from sync.runtime.settings import load
 from tests.bench.people import customer_id, write_import_file
@@ -34,13 +38,15 @@ _WARM_BYTES = 4 * 1024 * 1024
 class Hub:
     """A hub's state folder, its settings, and its process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder
         self.config = folder / "hub.toml"
         self._log = folder / "hub.log"
         if not self.config.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            self.config.write_text(f'[hub]\nstate = "{folder / "state"}"\nport = {free_port()}\n', encoding="utf-8")
+            self.config.write_text(
+                f'[hub]\nstate = "{folder / "state"}"\nport = {port or free_port()}\n', encoding="utf-8"
+            )
 
     @property
     def state(self) -> Path:
@@ -49,6 +55,14 @@ class Hub:
     @cached_property
     def port(self) -> int:
         return load(self.config, HubConfig).hub.port
+
+    @property
+    def database(self) -> Path:
+        return self.state / "hub.db"
+
+    def beside(self, name: str) -> "Hub":
+        """Return another hub in a folder beside this one, for the same tills: it answers at the same address."""
+        return Hub(self.folder.parent / name, self.port)
 
     @contextlib.asynccontextmanager
     async def process(self) -> AsyncIterator[Running]:
@@ -120,6 +134,13 @@ class Till:
     async def enrol(self, code: str) -> None:
         await finished(("agent", "enrol", code, "--config", self.config), self._log)
 
+    async def enrol_here(self, code: str) -> None:
+        """Enrol by the client alone, without a process for it; for a till that is no measure of an enrolment."""
+        key = keys.terminal_key(self.settings.terminal_key_file)
+        request = EnrolRequest(code=code, agent_version=VERSION, public_key=key.public)
+        answer = await enrol(self.settings.hub.url, request)
+        keys.write_enrolment(self.settings.enrolment_file, keys.Enrolment(hub_url=self.settings.hub.url, answer=answer))
+
     @contextlib.asynccontextmanager
     async def process(self) -> AsyncIterator[Running]:
         arguments = ("agent", "run", "--config", self.config)
@@ -171,12 +192,12 @@ class World:
 
     async def hub(self) -> Hub:
         hub = Hub(self.folder / "hub")
-        if not self._is_made("hub"):
+        if not self.is_made("hub"):
             file = await self.import_file()
             self.say(f"importing {self.size:,} customers")
             seconds = await hub.import_customers(file)
             file.unlink()
-            self._made("hub", import_s=seconds)
+            self.made("hub", import_s=seconds)
         return hub
 
     async def import_file(self) -> Path:
@@ -196,12 +217,12 @@ class World:
     async def till(self) -> Till:
         """Return the till that holds all customers; its process is not running."""
         hub = await self.hub()
-        if not self._is_made("till"):
+        if not self.is_made("till"):
             async with hub.process() as hub_process:
                 till, figures = await self.loaded_till(hub, "till")
                 figures["hub_peak_rss_mb"] = hub_process.peak_rss_mb
             figures["cache_mb"] = sum(path.stat().st_size for path in till.state.glob("cache-*")) / 1_000_000
-            self._made("till", **figures)
+            self.made("till", **figures)
         till = Till(self.folder / "till", hub.port)
         await asyncio.to_thread(_warm, [till.state / "till.db", *till.state.glob("cache-*.db")])
         return till
@@ -210,11 +231,13 @@ class World:
         """Return tills that only sell, the one with all customers first. The others know nobody; the hub does."""
         first, hub = await self.till(), await self.hub()
         names = [f"counter-{nth}" for nth in range(2, number + 1)]
-        if not self._is_made("counters"):
-            async with hub.process():
+        if not self.is_made("counters"):
+            for name in names:
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+            async with running_here(load(hub.config, HubConfig)) as started:
                 for name in names:
-                    await self.new_till(hub, name)
-            self._made("counters", number=number)
+                    await Till(self.folder / name, hub.port).enrol_here(await started.invite(STORE_ID))
+            self.made("counters", number=number)
         return [first, *(Till(self.folder / name, hub.port) for name in names)]
 
     async def loaded_till(self, hub: Hub, name: str) -> tuple[Till, dict[str, float]]:
@@ -228,11 +251,11 @@ class World:
     async def plain(self) -> Path:
         """Return the plain SQLite file with the rows of the till's cache."""
         path = self.folder / "plain.db"
-        if not self._is_made("plain"):
+        if not self.is_made("plain"):
             till = await self.till()
             self.say(f"loading {self.size:,} customers into plain SQLite")
             loaded = await asyncio.to_thread(load_plain, path, till.state, till.database_key, till.cache_number)
-            self._made("plain", rows=loaded.rows, load_s=loaded.seconds)
+            self.made("plain", rows=loaded.rows, load_s=loaded.seconds)
         await asyncio.to_thread(_warm, [path])
         return path
 
@@ -241,10 +264,12 @@ class World:
         figures: dict[str, float] = json.loads(self._note(part).read_text(encoding="utf-8"))
         return figures
 
-    def _is_made(self, part: str) -> bool:
+    def is_made(self, part: str) -> bool:
+        """Tell whether a part of this world was made before."""
         return self._note(part).exists()
 
-    def _made(self, part: str, **figures: float) -> None:
+    def made(self, part: str, **figures: float) -> None:
+        """Note that a part of this world is made, and what that cost."""
         self._note(part).write_text(json.dumps(figures), encoding="utf-8")
 
     def _note(self, part: str) -> Path:
