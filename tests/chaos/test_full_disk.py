@@ -101,3 +101,24 @@ async def test_a_till_starts_on_a_full_disk_by_giving_up_its_ballast(small_disk:
         assert store.ballast.is_full
         await shop.settle_all(store)
         assert store.outbox.figures().waiting == 0
+
+
+async def test_f27_a_disk_that_fills_up_under_a_snapshot_leaves_the_live_cache_as_it_is(small_disk: Path) -> None:
+    others = [shop.put(shop.customer(f"c-{number}"), 7, ()) for number in range(2, 400)]
+    chunk = shop.chunk(shop.put(points=115), *others)
+    manifest = shop.manifest([chunk], position=2)
+    async with shop.open_till(small_disk) as store:
+        await store.cache.apply(shop.page(shop.put(points=100)))
+        assert await store.cache.begin_snapshot(manifest) == 0
+        filler = await asyncio.to_thread(_fill, small_disk)
+        with pytest.raises(DatabaseFull):
+            await store.cache.load_chunk(1, chunk)
+        assert shop.balance(store).posted == 100
+        assert await store.cache.cursor() == shop.cursor(1)
+
+        filler.unlink()
+        assert await store.cache.begin_snapshot(manifest) == 0
+        await store.cache.load_chunk(1, chunk)
+        await store.cache.finish_snapshot(manifest)
+        assert shop.balance(store).posted == 115
+        assert store.customers.by_id("c-399") is not None
