@@ -113,9 +113,12 @@ async def credit(page: Page, amount: str) -> None:
 
 
 async def pictures(camera: Camera, shop: OpenShop) -> None:
-    """Take every picture: the line is down, and sales wait."""
-    await shop.hub.stop()
+    """Take every picture: the line is down, and sales wait. What the hub set aside while it was there can be used."""
     marie, julie = shop.sample.members[0].cards[0], shop.sample.members[3].cards[0]
+    async with camera.page(LAPTOP) as page:
+        await camera.scan(page, marie)
+        await page.locator("#view .spendable").wait_for()
+    await shop.hub.stop()
     await camera.sell(shop.sample.members[1].cards[0], 1_180)
     await camera.sell(shop.sample.unknown_card, 650)
     async with camera.page(LAPTOP) as page:
@@ -129,6 +132,11 @@ async def pictures(camera: Camera, shop: OpenShop) -> None:
     async with camera.page(SECOND_SCREEN, shows="display") as page:
         await page.locator("#stage h1").wait_for()
         await camera.take(page, "display")
+    async with camera.page(LAPTOP) as page:
+        await camera.scan(page, marie)
+        await page.keyboard.press("F7")
+        await page.locator("#redeem .reward:focus").wait_for()
+        await camera.take(page, "points")
     async with camera.page(LAPTOP, "dark") as page:
         await camera.scan(page, julie)
         await page.locator('#languages [lang="fr"]').click()

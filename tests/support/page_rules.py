@@ -23,7 +23,7 @@ PRIMARIES = ".go, .primary"
 RING_PX, RING_CONTRAST = 2, 3.0
 FIGURES, FIGURE_CONTRAST = "#view :is(.name, .figure), .amount", 7.0
 # Who, how many, and how true that is, unless somebody types a number above it.
-MAIN_CARD = "#entry[hidden] ~ #view :is(h1, .figure, .pending, .as-of)"
+MAIN_CARD = "#entry[hidden] ~ #view :is(h1, .figure, .pending, .spendable, .as-of)"
 
 LAPTOP = (1366, 768)
 SMALL_TILL = (1024, 600)

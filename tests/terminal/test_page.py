@@ -248,6 +248,12 @@ def test_no_document_holds_an_inline_script_or_style(name: str) -> None:
     assert name == "customer.html" or 'role="alert"' in document
 
 
+def test_no_two_things_that_happen_sound_the_same() -> None:
+    tunes = re.findall(r"^  [a-z_]+: (\[\[.*\]\]),$", SCRIPTS["sounds.js"], flags=re.MULTILINE)
+
+    assert len(set(tunes)) == len(tunes) > 10
+
+
 def test_every_text_that_the_page_names_exists() -> None:
     named = {key for text in SCRIPTS.values() for key in re.findall(r"say\(\s*\"([a-z_.]+)\"", text)}
     counted = {stem for text in SCRIPTS.values() for stem in re.findall(r"sayCount\(\s*\"([a-z_.]+)\"", text)}

@@ -38,7 +38,8 @@ export class Redeem extends HTMLElement {
   #view = null;
   #hub = null;
   #isOpen = false;
-  #isAsking = false;
+  // The customers whose points are being used, by their ids: each at most once at a time, whoever is shown meanwhile.
+  #asked = new Set();
   // What is said of the last try, as a function, so that it follows the language, and whether it stands by the field.
   #note = null;
   #isBelow = false;
@@ -69,7 +70,7 @@ export class Redeem extends HTMLElement {
 
   open() {
     this.#isOpen = true;
-    this.render();
+    this.#remark(this.#isAsking ? () => say("redeem.asking") : null, false);
     // The title has the focus first; so has a reader heard where it is.
     requestAnimationFrame(() => this.#isOpen && this.#focusFirst());
   }
@@ -172,15 +173,18 @@ export class Redeem extends HTMLElement {
     return /^\d+$/.test(text) && Number(text) > 0 ? Number(text) : null;
   }
 
+  get #isAsking() {
+    return this.#asked.has(this.#view?.customer_id);
+  }
+
   async #use(asked, points) {
-    if (this.#isAsking) return;
     const { customer_id: customerId, name } = this.#view;
-    this.#isAsking = true;
+    if (this.#isAsking) return null;
+    this.#asked.add(customerId);
     this.#remark(null, "points" in asked);
-    const timers = [
-      setTimeout(() => this.#remark(() => say("redeem.asking")), WONDER_MS),
-      setTimeout(() => this.#remark(() => say("redeem.unconfirmed")), LONG_MS),
-    ];
+    const isHere = () => this.#isOpen && this.#view?.customer_id === customerId;
+    const wonder = (ms, key) => setTimeout(() => isHere() && this.#remark(() => say(key)), ms);
+    const timers = [wonder(WONDER_MS, "redeem.asking"), wonder(LONG_MS, "redeem.unconfirmed")];
     let refused = null;
     try {
       const amount = sayCount("redeem.cost", points);
@@ -189,12 +193,11 @@ export class Redeem extends HTMLElement {
       refused = error;
     }
     timers.forEach(clearTimeout);
-    this.#isAsking = false;
-    const isHere = this.#isOpen && this.#view?.customer_id === customerId;
-    if (refused === null) return isHere ? this.onClose() : null;
+    this.#asked.delete(customerId);
+    if (refused === null) return isHere() ? this.onClose() : null;
     if (refused instanceof SessionEnded) return null;
     const words = () => refusal(refused.said);
-    if (isHere) return this.#refuse(words, this.#offered(refused.said.spendable, "points" in asked));
+    if (isHere()) return this.#refuse(words, this.#offered(refused.said.spendable, "points" in asked));
     this.onLate(words());
     sound("refused");
     return warn(words());
