@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from sync.contract.events import Event, Fact, UnknownEventType, canonical_json, event_id, event_source, read_fact
 from sync.contract.protocol import BATCH_EVENTS_MAX, Reason
+from sync.hub.times import Claim
 
 
 class NoBatch(ValueError):
@@ -40,7 +41,10 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One event of an upload. Where `fact` is None, `fault` says why it could not be read."""
+    """One event of an upload. Where `fact` is None, `fault` says why it could not be read.
+
+    `claim` is None where not even the envelope could.
+    """
 
     seq: int
     type: str
@@ -48,6 +52,7 @@ class Item:
     subject: str | None = None
     fact: Fact | None = None
     fault: Reason | None = None
+    claim: Claim | None = None
 
 
 def read_batch(body: bytes, sender: Sender, first: int) -> tuple[Item, ...]:
@@ -101,10 +106,14 @@ def _judge_envelope(document: dict[str, Any], raw: str, source: str, seq: int) -
         return Item(seq, "", raw, fault=Reason.BAD_EVENT)
     try:
         event = Event.model_validate(document)
-        if event.source != source:
-            return Item(seq, kind, raw, fault=Reason.BAD_EVENT)
-        return Item(seq, kind, raw, event.subject, read_fact(event))
-    except UnknownEventType:
-        return Item(seq, kind, raw, fault=Reason.UNKNOWN_TYPE)
     except ValidationError:
         return Item(seq, kind, raw, fault=Reason.BAD_EVENT)
+    claim = Claim(int(event.time.timestamp() * 1000), event.bootid, event.monoms)
+    if event.source != source:
+        return Item(seq, kind, raw, fault=Reason.BAD_EVENT, claim=claim)
+    try:
+        return Item(seq, kind, raw, event.subject, read_fact(event), claim=claim)
+    except UnknownEventType:
+        return Item(seq, kind, raw, fault=Reason.UNKNOWN_TYPE, claim=claim)
+    except ValidationError:
+        return Item(seq, kind, raw, fault=Reason.BAD_EVENT, claim=claim)

@@ -8,13 +8,21 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sync.contract.events import AllowanceReturned, PointsEarned, PointsRedeemed, PointsReversed, RedemptionReversed
+from sync.contract.events import (
+    AllowanceReturned,
+    Flag,
+    PointsEarned,
+    PointsRedeemed,
+    PointsReversed,
+    RedemptionReversed,
+)
 from sync.contract.program import Program
 from sync.contract.protocol import Reason, Verdict
 from sync.hub.batch import Item, read_item
 from sync.hub.feed_log import append, last_pos
 from sync.hub.posting import Kept, Known, Origin, Parked, Posting
 from sync.hub.redemption_books import Touched, load_redemptions, write_redemptions
+from sync.hub.times import Timekeeper
 from sync.hub.verdicts import Sale
 from sync.runtime.sqlite_file import Connection, Row
 
@@ -45,13 +53,15 @@ def load(connection: Connection, store_id: str, items: Iterable[Item]) -> Known:
     return known
 
 
-def write(connection: Connection, store_id: str, posting: Posting, now_ms: int) -> None:
-    """Write all that a posting made."""
+def write(
+    connection: Connection, store_id: str, posting: Posting, now_ms: int, times: Timekeeper | None = None
+) -> None:
+    """Write all that a posting made; `times` says when new events happened."""
     known = posting.known
     connection.executemany(
-        "INSERT INTO events (number, type, identifier, points, outcome, reason, pos, received_ms, raw) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [_event_row(kept, now_ms) for kept in posting.fresh],
+        "INSERT INTO events (number, type, identifier, points, outcome, reason, pos, received_ms, raw, occurred_ms, "
+        "time_quality, is_late) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [_event_row(kept, now_ms, times) for kept in posting.fresh],
     )
     connection.executemany(
         "UPDATE events SET outcome = ?, reason = ?, identifier = ?, points = ? WHERE number = ?",
@@ -122,11 +132,18 @@ def verdict_of(connection: Connection, terminal_id: str, inc: str, seq: int) -> 
     return Verdict(seq=seq, outcome=row[0], reason=row[1]) if row else None
 
 
-def _event_row(kept: Kept, now_ms: int) -> Row:
-    decision = kept.decision
+def _event_row(kept: Kept, now_ms: int, times: Timekeeper | None) -> Row:
+    decision, item = kept.decision, kept.item
     identifier = kept.identifier if decision.points else None
-    kind, raw = kept.item.type, kept.item.raw
-    return (kept.number, kind, identifier, decision.points, decision.outcome, decision.reason, kept.pos, now_ms, raw)
+    verdict = (identifier, decision.points, decision.outcome, decision.reason)
+    return (kept.number, item.type, *verdict, kept.pos, now_ms, item.raw, *_occurred(item, times))
+
+
+def _occurred(item: Item, times: Timekeeper | None) -> tuple[int | None, str | None, bool | None]:
+    if item.claim is None or times is None:
+        return (None, None, None)
+    is_doubted = item.fact is not None and Flag.TIME_UNTRUSTED in getattr(item.fact, "flags", ())
+    return times.occurred(item.claim, is_doubted=is_doubted)
 
 
 def _programs(connection: Connection, versions: set[int]) -> dict[int, Program]:

@@ -1,12 +1,15 @@
 """The hub's settings: one TOML file, every key with its meaning, nothing that can be set wrongly in silence."""
 
 import ipaddress
+from datetime import time
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from sync.contract.versions import VERSION_PATTERN
+from sync.hub.times import BusinessDay
 from sync.runtime.settings import Section
 
 DEFAULT_PROGRAM = Path(__file__).with_name("default_program.json")
@@ -38,11 +41,29 @@ class HubSection(Section):
         default="",
         description="Tills of an older version get nothing new until they are updated; what they send is taken.",
     )
+    time_zone: str = Field(
+        default="UTC", description="The zone of the shops' days, such as America/Toronto: it decides what was late."
+    )
+    day_begins_at: time = Field(
+        default=time(0, 0), description="When a business day begins there; an event of an earlier day is booked late."
+    )
     feed_rows_kept: int = Field(
         default=20_000_000,
         ge=1,
         description="Changes that stay on the feed, some 40 bytes each. A till that missed more loads a snapshot.",
     )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _a_zone_that_is_known(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError("is no time zone of this machine; write one such as America/Toronto")
+        return name
+
+    @property
+    def business_day(self) -> BusinessDay:
+        """Where the days of the shops begin."""
+        return BusinessDay(ZoneInfo(self.time_zone), self.day_begins_at)
 
     @model_validator(mode="after")
     def _never_plain_http_to_others(self) -> "HubSection":

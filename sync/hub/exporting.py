@@ -39,12 +39,13 @@ def export_customers(connection: Connection, out: TextIO, form: Format) -> int:
 def export_events(connection: Connection, out: TextIO) -> int:
     """Write every event the hub received as NDJSON, in the order of its streams, and return how many."""
     cursor = connection.execute(
-        "SELECT streams.terminal_id, streams.inc, seq, outcome, reason, points, received_ms, raw FROM events "
+        "SELECT streams.terminal_id, streams.inc, seq, outcome, reason, points, received_ms, occurred_ms, "
+        "time_quality, is_late, raw FROM events "
         "JOIN streams ON streams.stream = events.stream ORDER BY events.number"
     )
     number = 0
     while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-        for terminal_id, inc, seq, outcome, reason, points, received_ms, raw in rows:
+        for terminal_id, inc, seq, outcome, reason, points, received_ms, occurred_ms, quality, is_late, raw in rows:
             number += 1
             fields = {
                 "terminal_id": terminal_id,
@@ -53,11 +54,18 @@ def export_events(connection: Connection, out: TextIO) -> int:
                 "outcome": outcome,
                 "reason": reason,
                 "points": points,
-                "received_at": datetime.fromtimestamp(received_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+                "received_at": _moment(received_ms),
+                "occurred_at": _moment(occurred_ms) if occurred_ms is not None else None,
+                "time_quality": quality,
+                "late": bool(is_late),
                 "event": json.loads(raw),
             }
             out.write(json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n")
     return number
+
+
+def _moment(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _customers(connection: Connection) -> Iterator[dict[str, Any]]:

@@ -17,11 +17,13 @@ from sync.contract.protocol import Outcome, Reason, UploadAnswer, Verdict
 from sync.hub.allowances import tell
 from sync.hub.batch import Item, Sender
 from sync.hub.books import ParkedEvent, load, parked_events, write
+from sync.hub.clocks import timekeeper
 from sync.hub.fences import Standing, quarantine, standing
 from sync.hub.head import Head
 from sync.hub.placing import Piece, place
 from sync.hub.posting import SEQ_BITS, Origin, Posting
 from sync.hub.streams import Stream, kept_verdicts, move_head
+from sync.hub.times import BusinessDay
 from sync.hub.uploads import Upload, read_upload
 from sync.runtime.clock import Clock
 from sync.runtime.database import Writer
@@ -50,11 +52,20 @@ class Applied:
 class Intake:
     """Takes uploads."""
 
-    def __init__(self, writer: Writer, head: Head, epoch: str, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        head: Head,
+        epoch: str,
+        clock: Clock,
+        metrics: Metrics,
+        day: BusinessDay | None = None,
+    ) -> None:
         self._writer = writer
         self._head = head
         self._epoch = epoch
         self._clock = clock
+        self._day = day or BusinessDay()
         self._events = metrics.counter("hub_events", "Events received, by verdict.", ["result"])
         self._uploads = metrics.counter("hub_uploads", "Uploads taken.")
         self._forked = metrics.counter(
@@ -76,7 +87,7 @@ class Intake:
         """
         upload = await asyncio.to_thread(read_upload, body, sender, first, proof)
         now = self._clock.now()
-        applied = await self._writer.write(lambda connection: apply_upload(connection, upload, now))
+        applied = await self._writer.write(lambda connection: apply_upload(connection, upload, now, self._day))
         self._head.reached(applied.pos)
         self._count(sender, applied)
         return UploadAnswer(
@@ -119,8 +130,8 @@ class Intake:
             )
 
 
-def apply_upload(connection: Connection, upload: Upload, now: datetime) -> Applied:
-    """Apply a range in the caller's transaction.
+def apply_upload(connection: Connection, upload: Upload, now: datetime, day: BusinessDay) -> Applied:
+    """Apply a range in the caller's transaction; `day` says which events are late.
 
     Raises:
         StaleFence: the process that sent it is not the terminal's running one.
@@ -142,7 +153,9 @@ def apply_upload(connection: Connection, upload: Upload, now: datetime) -> Appli
         verdicts += [posting.add(origin, item) for item in items]
     posting.close(sender.terminal_id)
     if posting.fresh:
-        write(connection, sender.store_id, posting, int(now.timestamp() * 1000))
+        boots = {item.claim.boot_id for items in fresh for item in items if item.claim is not None}
+        times = timekeeper(connection, sender.terminal_id, sender.inc, boots, now, day)
+        write(connection, sender.store_id, posting, times.now_ms, times)
     heads = [_move_head(connection, upload, piece, posting) for piece in pieces]
     forked = sum(item.fault is Reason.FORK for items in fresh for item in items)
     pos = posting.known.last_pos

@@ -17,6 +17,7 @@ from sync.contract.protocol import (
 )
 from sync.contract.versions import common_protocol, is_older
 from sync.hub.allowances import Asker
+from sync.hub.clocks import note_clocks
 from sync.hub.fences import step_in
 from sync.hub.founding import Founding
 from sync.hub.held import final_outcomes
@@ -150,6 +151,7 @@ class Reception:
         asker = Asker(terminal.terminal_id, terminal.store_id, self._founding.epoch)
 
         def work(connection: Connection) -> _Heard:
+            note_clocks(connection, terminal.terminal_id, request, now)
             note_hello(connection, terminal.terminal_id, request, now)
             return _Heard(
                 fence=step_in(connection, terminal.terminal_id, request.running, request.incarnations),

@@ -95,7 +95,7 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
             writer=writer,
             reader=reader,
             head=head,
-            intake=Intake(writer, head, founding.epoch, clock, metrics),
+            intake=Intake(writer, head, founding.epoch, clock, metrics, config.hub.business_day),
             reception=Reception(writer, reader, founding, clock, min_agent=config.hub.min_agent),
             reserving=Reserving(writer, reader, head, founding.epoch, clock),
             digests=Digests(snapshot_reader, clock),

@@ -13,6 +13,8 @@ from typing import Protocol
 from uuid import UUID, uuid4
 
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+# Linux stops its plain monotonic clock while a machine sleeps; an event from before would seem as much younger.
+_BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Clock(Protocol):
@@ -48,8 +50,8 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds on the clock that never goes back."""
-        return time.monotonic()
+        """Return seconds on the clock that never goes back, and that runs on while the machine is suspended."""
+        return time.monotonic() if _BOOT_TIME is None else time.clock_gettime(_BOOT_TIME)
 
     async def sleep(self, seconds: float) -> None:
         """Wait without blocking the loop."""

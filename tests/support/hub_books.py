@@ -16,6 +16,7 @@ from sync.hub.founding import Founding, database_file, found
 from sync.hub.intake import apply_upload
 from sync.hub.merging import Merged, Unmerged, merge, unmerge
 from sync.hub.programs import enact
+from sync.hub.times import BusinessDay
 from sync.hub.uploads import read_upload
 from sync.runtime.sqlite_file import Connection, open_for_writing
 from tests.support.hub_events import PROGRAM, body
@@ -46,7 +47,7 @@ class Books:
 
     def upload(self, sender: Sender, first: int, *events: str) -> UploadAnswer:
         upload = read_upload(body(*events), sender, first)
-        applied = self.write(lambda connection: apply_upload(connection, upload, NOW))
+        applied = self.write(lambda connection: apply_upload(connection, upload, NOW, BusinessDay()))
         return UploadAnswer(hub_epoch="e", applied_through=applied.through, results=applied.verdicts)
 
     def put(self, *rows: CustomerRow | Leaving) -> Put:

@@ -19,7 +19,7 @@ LAYERS = (
         "0 pure",
         r"sync\.contract(\..+)?",
         r"agent\.(codes|sales|quotes|redemptions|views|advice|shift|wedge|counter_errors|version)",
-        r"sync\.hub\.(accounts|batch|columns|customer_rows|forks|merged_rows|posting|uploads|verdicts)",
+        r"sync\.hub\.(accounts|batch|columns|customer_rows|forks|merged_rows|posting|times|uploads|verdicts)",
         r"sync\.hub\.(bookings|grants|redemptions)",
         r"agent|sync|sync\.runtime|sync\.hub|sync\.hub\.migrations",  # packages that hold nothing themselves
     ),
@@ -41,7 +41,7 @@ LAYERS = (
         r"sync\.(hub_client|hub_line)",
         r"sync\.hub\.(books|classes|customers|erasures|feed|feed_log|founding|head|merging|presented|programs|terminals)",
         r"sync\.hub\.(fences|invitation_qr|placing|streams)",
-        r"sync\.hub\.(digests|held|snapshot_files|snapshots)",
+        r"sync\.hub\.(clocks|digests|held|snapshot_files|snapshots)",
         r"sync\.hub\.(allowances|recovery|redemption_books|visitors)",
         r"agent\.(keys|store(\..+)?|migrations(\..+)?|display|screen|scanners(\..+)?|till_client)",
     ),
@@ -62,7 +62,7 @@ LAYERS = (
 # Rooms without a clock, a log, a file or an await: they receive `now` and ids.
 PURE = re.compile(
     r"sync\.contract\..+"
-    r"|sync\.hub\.(accounts|batch|columns|customer_rows|forks|merged_rows|posting|uploads|verdicts)"
+    r"|sync\.hub\.(accounts|batch|columns|customer_rows|forks|merged_rows|posting|times|uploads|verdicts)"
     r"|sync\.hub\.(bookings|grants|redemptions)"
     r"|agent\.(codes|sales|quotes|redemptions|views|advice|shift|wedge)"
 )

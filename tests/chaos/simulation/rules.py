@@ -14,6 +14,7 @@ from agent.store import journal
 from sync.hub import intake
 from sync.hub.intake import Applied
 from sync.hub.streams import open_stream
+from sync.hub.times import BusinessDay
 from sync.hub.uploads import Upload
 from sync.pump import puller, pusher, snapshot, steps
 from sync.runtime.sqlite_file import Connection
@@ -39,11 +40,11 @@ def no_dedupe() -> Iterator[None]:
     """The hub takes every upload for a new one."""
     apply_upload = intake.apply_upload
 
-    def apply(connection: Connection, upload: Upload, now: datetime) -> Applied:
+    def apply(connection: Connection, upload: Upload, now: datetime, day: BusinessDay) -> Applied:
         stream = open_stream(connection, upload.sender.terminal_id, upload.sender.inc)
         shift = max(stream.through - upload.first + 1, 0)
         moved = tuple(replace(item, seq=item.seq + shift) for item in upload.items)
-        applied = apply_upload(connection, replace(upload, first=upload.first + shift, items=moved), now)
+        applied = apply_upload(connection, replace(upload, first=upload.first + shift, items=moved), now, day)
         verdicts = tuple(one.model_copy(update={"seq": one.seq - shift}) for one in applied.verdicts)
         return replace(applied, verdicts=verdicts)
 

@@ -1,0 +1,183 @@
+"""Wrong clocks at the tills: the hub works out when each event happened, and order never asks (F39, F40, F41, F44)."""
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sync.contract.events import EARNED, canonical_json
+from sync.contract.protocol import HelloRequest, IncarnationLength
+from sync.hub.batch import Sender
+from sync.hub.clocks import note_clocks
+from sync.hub.exporting import export_events
+from sync.hub.intake import apply_upload
+from sync.hub.terminals import NewTerminal, Place, enrol, listed, note_hello
+from sync.hub.times import BusinessDay
+from sync.hub.uploads import read_upload
+from tests.support import shop
+from tests.support.clock import FakeClock
+from tests.support.hub_books import NOW, Books, card_id, open_books
+from tests.support.hub_events import SENDER, body, event, sale_data
+
+CARD = card_id("9990000000000001")
+EARLIER_INC = "7" * 16
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[Books]:
+    """Books that know the till since a week."""
+    with open_books(tmp_path) as books:
+        new = NewTerminal("till-1", "x" * 40, "0.1.0")
+        books.write(lambda connection: enrol(connection, new, Place("store-1", "front"), NOW - 7 * DAY))
+        yield books
+
+
+def sold(seq: int, wall: datetime, boot: str, monotonic_s: float, inc: str = SENDER.inc) -> str:
+    """A sale as a till with these clocks journals it."""
+    clocks = {"time": wall.isoformat(), "bootid": boot, "monoms": int(monotonic_s * 1000)}
+    sender = Sender("till-1", "store-1", inc)
+    return canonical_json(event(sender, seq, EARNED, sale_data(f"s-{inc[0]}-{seq}", 1_000), subject=CARD, **clocks))
+
+
+def hello(books: Books, at: datetime, boot: str, monotonic_s: float, *incs: str, waiting: int = 0) -> None:
+    """Let the till say hello when the hub's clock says `at`."""
+    request = HelloRequest(
+        protocols=("storesync/1",),
+        agent_version="0.1.0",
+        event_types=(EARNED,),
+        incarnations=tuple(IncarnationLength(inc=inc, length=1) for inc in incs),
+        waiting=waiting,
+        oldest_waiting_s=0,
+        wall=at,
+        monoms=int(monotonic_s * 1000),
+        bootid=boot,
+    )
+
+    def work(connection: Any) -> None:
+        note_clocks(connection, "till-1", request, at)
+        note_hello(connection, "till-1", request, at)
+
+    books.write(work)
+
+
+def upload(books: Books, at: datetime, *events: str, inc: str = SENDER.inc, first: int = 1) -> None:
+    """Let events arrive when the hub's clock says `at`."""
+    read = read_upload(body(*events), Sender("till-1", "store-1", inc), first)
+    books.write(lambda connection: apply_upload(connection, read, at, BusinessDay()))
+
+
+def told(books: Books) -> list[dict[str, Any]]:
+    """Return what `loyalty-hub events` prints."""
+    out = io.StringIO()
+    export_events(books.connection, out)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def times(books: Books) -> list[tuple[datetime, str]]:
+    return [(datetime.fromisoformat(row["occurred_at"]), row["time_quality"]) for row in told(books)]
+
+
+def test_a_wall_clock_that_jumps_a_day_back_and_ten_years_ahead_moves_no_event(books: Books) -> None:
+    """F39: the till's wall clock jumps in the middle of a batch; its monotonic clock does not."""
+    walls = [NOW, NOW - DAY, NOW + 3650 * DAY, NOW + HOUR, NOW]
+    hello(books, NOW, "boot-1", 5_000, SENDER.inc)
+    upload(books, NOW, *(sold(seq, wall, "boot-1", 4_000 + seq * 60) for seq, wall in enumerate(walls, start=1)))
+
+    assert times(books) == [(NOW - timedelta(seconds=1_000 - seq * 60), "exact") for seq in range(1, len(walls) + 1)]
+    assert [row["seq"] for row in told(books)] == [1, 2, 3, 4, 5]
+    assert {row["outcome"] for row in told(books)} == {"applied"}
+
+
+async def test_a_dead_real_time_clock_is_corrected_at_the_upload(books: Books, tmp_path: Path) -> None:
+    """F40: the till boots in 1970 without a line; the sale works, and the hub knows when it was."""
+    clock = FakeClock(datetime(1970, 1, 1, 0, 5, tzinfo=UTC), monotonic=300.0, boot_id="boot-70")
+    state = tmp_path / "till"
+    state.mkdir()
+    async with shop.open_till(state, clock) as store:
+        await shop.credit(store)
+        await clock.advance(3_600)
+        batch = await store.journal.next_batch(10, 100_000)
+        assert batch is not None
+    sender = Sender(shop.TERMINAL_ID, shop.STORE_ID, batch.inc)
+    request = HelloRequest(
+        protocols=("storesync/1",),
+        agent_version="0.1.0",
+        event_types=(EARNED,),
+        waiting=1,
+        oldest_waiting_s=0,
+        wall=clock.now(),
+        monoms=int(clock.monotonic() * 1000),
+        bootid=clock.boot_id,
+    )
+    books.write(lambda connection: note_clocks(connection, shop.TERMINAL_ID, request, NOW))
+    read = read_upload(body(*batch.events), sender, 1)
+    books.write(lambda connection: apply_upload(connection, read, NOW, BusinessDay()))
+
+    assert times(books) == [(NOW - HOUR, "exact")]
+    assert told(books)[0]["outcome"] == "applied"
+
+
+def test_a_dead_clock_of_an_earlier_boot_is_put_within_bounds_and_marked(books: Books) -> None:
+    """F40, and the machine was started anew before the line came back: nothing leads to that boot any more."""
+    hello(books, NOW - DAY, "boot-1", 100)
+    hello(books, NOW, "boot-3", 60, EARLIER_INC)
+    upload(books, NOW, sold(1, datetime(1970, 1, 1, tzinfo=UTC), "boot-2", 5, EARLIER_INC), inc=EARLIER_INC)
+
+    assert times(books) == [(NOW - DAY, "untrusted")]
+
+
+def test_a_good_clock_of_an_earlier_boot_is_believed(books: Books) -> None:
+    hello(books, NOW - DAY, "boot-1", 100)
+    hello(books, NOW, "boot-3", 60, EARLIER_INC)
+    upload(books, NOW, sold(1, NOW - 3 * HOUR, "boot-2", 5, EARLIER_INC), inc=EARLIER_INC)
+
+    assert times(books) == [(NOW - 3 * HOUR, "estimated")]
+
+
+def test_a_backlog_that_takes_several_hellos_is_not_pushed_ahead_by_them(books: Books) -> None:
+    """What the first hello after an outage named was made before it, however often the till starts meanwhile."""
+    hello(books, NOW - DAY, "boot-1", 100)
+    hello(books, NOW, "boot-3", 60, EARLIER_INC)
+    hello(books, NOW + HOUR, "boot-4", 60, EARLIER_INC)
+    upload(books, NOW + HOUR, sold(1, NOW - 3 * HOUR, "boot-2", 5, EARLIER_INC), inc=EARLIER_INC)
+
+    assert times(books) == [(NOW - 3 * HOUR, "estimated")]
+
+
+def test_three_hours_wrong_on_the_day_of_a_bonus_is_the_right_day(books: Books) -> None:
+    """F41: sold at 23:30 by a clock that says 02:30 of the next day. The points follow the program's version."""
+    sold_at = NOW.replace(hour=23, minute=30)
+    hello(books, sold_at, "boot-1", 1_000, SENDER.inc)
+    upload(books, sold_at + 2 * HOUR, sold(1, sold_at + 3 * HOUR, "boot-1", 1_000))
+
+    ((occurred_at, quality),) = times(books)
+    assert (occurred_at, quality) == (sold_at, "exact")
+    assert occurred_at.date() == NOW.date()
+    assert told(books)[0]["points"] == 10
+
+
+def test_an_event_that_comes_after_the_day_closed_is_booked_with_its_own_day_and_marked_late(books: Books) -> None:
+    """F44: yesterday's sales come in today; whoever closes the day sees before how much each till still has."""
+    evening = NOW.replace(hour=20) - DAY
+    hello(books, evening, "boot-1", 1_000, SENDER.inc, waiting=2)
+    assert [(till.name, till.waiting) for till in books.write(listed)] == [("front", 2)]
+
+    upload(books, NOW, sold(1, evening, "boot-1", 900), sold(2, NOW, "boot-1", 1_000 + 13 * 3600))
+
+    assert [(row["occurred_at"][:10], row["late"]) for row in told(books)] == [
+        (evening.date().isoformat(), True),
+        (NOW.date().isoformat(), False),
+    ]
+    assert {row["received_at"][:10] for row in told(books)} == {NOW.date().isoformat()}
+
+
+def test_an_event_whose_envelope_cannot_be_read_has_no_time(books: Books) -> None:
+    upload(books, NOW, canonical_json(event(SENDER, 1, EARNED, sale_data("s-1", 1_000), time="yesterday")))
+
+    assert [(row["occurred_at"], row["time_quality"], row["late"]) for row in told(books)] == [(None, None, False)]
