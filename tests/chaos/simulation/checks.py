@@ -159,6 +159,12 @@ def outboxes_are_empty(world: "World") -> str | None:
     return None
 
 
+def nobody_is_quarantined(world: "World") -> str | None:
+    """No till was taken for two, whatever came late, twice or from a dead process: none runs on two machines."""
+    taken = [name for (name,) in world.hub.rows("SELECT terminal_id FROM terminals WHERE quarantined_ms IS NOT NULL")]
+    return f"taken for two: {taken}" if taken else None
+
+
 def nothing_is_negative(world: "World") -> str | None:
     """No account is below zero."""
     below = world.hub.rows("SELECT identifier, points FROM tallies WHERE points < 0")
@@ -175,6 +181,7 @@ ALWAYS = (
     Always("no comparison finds a fault", no_comparison_finds_a_fault),
 )
 AT_REST = (
+    AtRest("nobody is quarantined", nobody_is_quarantined),
     AtRest("each event is at the hub once", each_event_is_at_the_hub_once),
     AtRest("each answer is kept", each_answer_is_kept),
     AtRest("balances equal the model", balances_equal_the_model),

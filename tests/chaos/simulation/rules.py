@@ -12,6 +12,7 @@ from unittest import mock
 
 from agent.store import journal
 from sync.hub import intake
+from sync.hub.fences import Standing
 from sync.hub.intake import Applied
 from sync.hub.streams import open_stream
 from sync.hub.times import BusinessDay
@@ -87,10 +88,16 @@ def one_incarnation() -> contextlib.AbstractContextManager[Any]:
     return mock.patch.object(TillSide, "new_inc", return_value="5" * 16)
 
 
+def no_fence() -> contextlib.AbstractContextManager[Any]:
+    """The hub does not ask which process sends: a dead one's late messages look like those of a second till."""
+    return mock.patch.object(intake, "standing", return_value=Standing(is_quarantined=False, is_suspect=False))
+
+
 RULES = {
     "dedupe": Rule(no_dedupe, 10),
     "retention": Rule(nothing_kept_after_ack, 30),
     "coverage": Rule(no_coverage, 10),
     "epoch": Rule(no_epoch, 80),
     "incarnation": Rule(one_incarnation, 40),
+    "fence": Rule(no_fence, 200),
 }
