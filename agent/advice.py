@@ -7,7 +7,7 @@ the offer. Preferences and value appear only where the customer agreed to that p
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-from agent.redemptions import Purse, room, why_not
+from agent.purse import Purse, room, why_not
 from agent.views import (
     BalanceShown,
     CautionShown,

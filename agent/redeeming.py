@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from agent.counter_errors import NoProgram
 from agent.decisions import time_flags, who_it_is
+from agent.purse import WhyNot
 from agent.recognition import HubWord, Presented, Recognition
 from agent.redemptions import (
     NotSpendable,
@@ -17,7 +18,6 @@ from agent.redemptions import (
     RedemptionRequest,
     RedemptionResult,
     RedemptionReversalResult,
-    WhyNot,
     plan_redemption,
     plan_redemption_reversal,
     wish,
@@ -125,15 +125,15 @@ class Redeeming:
             NotSpendable: it is still too little.
         """
         ends_s = self._clock.monotonic() + ASKING_S_MAX
-        while await self._asked(refused, ends_s):
+        while refused.reason is not WhyNot.LIMIT and await self._asked(refused, ends_s):
             try:
-                return await self._record(request, presented)
+                return await self._record(request, presented, is_online=True)
             except NotSpendable as again:
                 refused = again
             if not _may_change_soon(refused):
                 break
             await self._clock.sleep(ASK_AGAIN_S)
-        if refused.customer_id is not None and refused.reason is not WhyNot.TOO_FEW_POINTS:
+        if refused.customer_id is not None and refused.reason not in (WhyNot.TOO_FEW_POINTS, WhyNot.LIMIT):
             # The line may come back while the customer is still there.
             self._store.allowances.wish(refused.customer_id, refused.asked)
         raise refused
@@ -148,19 +148,23 @@ class Redeeming:
         except TimeoutError:
             return False
 
-    async def _record(self, request: RedemptionRequest, presented: Presented | None) -> RedemptionResult:
+    async def _record(
+        self, request: RedemptionRequest, presented: Presented | None, *, is_online: bool = False
+    ) -> RedemptionResult:
         stamp = self._store.journal.stamp()
         entry = RedemptionEntry(
             request.redemption_id,
             fingerprint(request, presented.id if presented is not None else None),
-            lambda: self._decide(request, presented, stamp),
+            lambda: self._decide(request, presented, stamp, is_online=is_online),
         )
         recorded = await self._store.redeemer.redeem(entry, stamp)
         if isinstance(recorded.answer, RedemptionResult):
             return recorded.answer
         return RedemptionResult.model_validate_json(recorded.result)
 
-    def _decide(self, request: RedemptionRequest, presented: Presented | None, stamp: Stamp) -> RedemptionDecision:
+    def _decide(
+        self, request: RedemptionRequest, presented: Presented | None, stamp: Stamp, *, is_online: bool
+    ) -> RedemptionDecision:
         """Decide a redemption that is not known yet. Runs on the writer's thread, within its transaction."""
         program = self._program()
         flags = time_flags(request.occurred_at, self._clock, self._word)
@@ -175,7 +179,7 @@ class Redeeming:
                 request,
                 program,
                 Payer(buyer, before, as_of),
-                replace(purse, reserved_elsewhere=elsewhere),
+                replace(purse, reserved_elsewhere=elsewhere, is_online=is_online),
                 recorded_at=stamp.recorded_at,
             ),
         )
@@ -192,7 +196,7 @@ class Redeeming:
 
 
 def _may_change_soon(refused: NotSpendable) -> bool:
-    """Tell whether a moment may help: another till gives back, a spend or a balance is still on its way."""
+    """Tell whether a moment may help: another till gives back, or the balance is still on its way."""
     if refused.reason is WhyNot.TOO_FEW_POINTS:
         return refused.held >= refused.asked
-    return refused.reason in (WhyNot.RESERVED_ELSEWHERE, WhyNot.LIMIT)
+    return refused.reason is WhyNot.RESERVED_ELSEWHERE

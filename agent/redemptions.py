@@ -1,8 +1,7 @@
-"""Redemptions: what a customer may spend here and now, and what a redemption becomes. Pure, before anything is written.
+"""Redemptions as a point of sale sends them, and what they become: pure, before anything is written.
 
-Points are spent only out of allowances that the hub has reserved for this till, so no till can spend what another one
-spends too, line or no line. What cannot be spent is said with its reason and with what can, so that staff have a kind
-answer: "120 points are waiting; 40 can be used now".
+What cannot be spent is said with its reason and with what can, so that staff have a kind answer: "120 points are
+waiting; 40 can be used now". What can be is counted in `agent.purse`.
 """
 
 from collections.abc import Sequence
@@ -14,34 +13,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from agent.codes import TEXT_CHARS_MAX
+from agent.purse import Held, Purse, WhyNot, room, why_not
 from agent.sales import BalanceAfter, Buyer, EventDraft, Occurred, ReversalRequest
 from sync.contract.allowance import draw
 from sync.contract.customers import Code, Value
 from sync.contract.events import POINTS_MAX, REDEEMED, REDEMPTION_REVERSED, Flag, IdentifierId, Share
 from sync.contract.ledger import Balance
-from sync.contract.program import Program, RedemptionRule, reached_reward
-
-# Two readings of one wall clock that are closer than this are not a clock that was set back.
-CLOCK_SET_BACK_MAX_MS = 2 * 60 * 1000
+from sync.contract.program import Program, reached_reward
 
 PointsAsked = Annotated[int, Field(ge=1, le=POINTS_MAX, strict=True)]
-
-
-class WhyNot(StrEnum):
-    """Why fewer points can be spent here and now than the customer has."""
-
-    TOO_FEW_POINTS = "too_few_points"
-    """The customer does not have as many."""
-    NO_ALLOWANCE = "no_allowance"
-    """The hub has not reserved as many for this till; with the line up it may."""
-    LIMIT = "limit"
-    """More than the program lets one redemption, one customer or one till spend without hearing from the hub."""
-    FROZEN = "frozen"
-    """What was spent here is not known for certain until the hub is heard: a restored file, a clock set back."""
-    TOO_LONG_WITHOUT_HUB = "too_long_without_hub"
-    """The hub was not heard from for longer than the program allows."""
-    RESERVED_ELSEWHERE = "reserved_elsewhere"
-    """Another till holds them."""
 
 
 class RedemptionRequest(Occurred):
@@ -130,70 +110,6 @@ class RewardUnknown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One look at both clocks. Wall in milliseconds since 1970; monotonic means nothing in another boot."""
-
-    wall_ms: int
-    monotonic_ms: int
-    boot_id: str
-
-    def elapsed_ms(self, since: "Reading") -> int:
-        """Return how long ago `since` was, by whichever clock says longer; below 0 where the wall was set back."""
-        wall_ms = self.wall_ms - since.wall_ms
-        return max(wall_ms, self.monotonic_ms - since.monotonic_ms) if self.boot_id == since.boot_id else wall_ms
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """What this till knows of itself: whether its file is believed, when it heard the hub, the latest time it saw.
-
-    `latest_ms` is the latest wall time that was written down since the hub was heard.
-    """
-
-    is_frozen: bool
-    heard: Reading | None
-    latest_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What is left of one allowance."""
-
-    allowance_id: str
-    remaining: int
-
-
-@dataclass(frozen=True, slots=True)
-class Purse:
-    """What this till may count on for one customer, as one state of its file has it at `now`.
-
-    `held` are living allowances, the soonest to end first. Spent and given are what the hub's last word does not
-    contain: of this customer, of everybody here, and the goodwill this customer was given.
-    """
-
-    now: Reading
-    trust: Trust
-    held: tuple[Held, ...] = ()
-    spent: int = 0
-    spent_by_all: int = 0
-    goodwill: int = 0
-    reserved_elsewhere: int = 0
-
-    @property
-    def remaining(self) -> int:
-        """The points that the allowances still cover."""
-        return sum(one.remaining for one in self.held)
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How many points can be spent here now; None where nobody can tell. `reason` says why not all, None: all."""
-
-    points: int | None
-    reason: WhyNot | None
-
-
-@dataclass(frozen=True, slots=True)
 class Payer:
     """Whom a redemption is for, their points as of this very transaction, and as of when the hub posted them."""
 
@@ -223,36 +139,6 @@ class RedemptionHere:
     points: int
     is_reversed: bool
     taken: tuple[tuple[str, int], ...] = ()
-
-
-def bar(purse: Purse, rule: RedemptionRule) -> WhyNot | None:
-    """Return what keeps this till from spending anything, or None."""
-    trust, now = purse.trust, purse.now
-    if trust.heard is None:
-        return WhyNot.NO_ALLOWANCE
-    latest_ms = max(trust.latest_ms, trust.heard.wall_ms)
-    if trust.is_frozen or now.wall_ms < latest_ms - CLOCK_SET_BACK_MAX_MS:
-        return WhyNot.FROZEN
-    if now.elapsed_ms(trust.heard) > rule.hours_since_hello_max * 3_600_000:
-        return WhyNot.TOO_LONG_WITHOUT_HUB
-    return None
-
-
-def room(purse: Purse, rule: RedemptionRule, shown: int) -> Room:
-    """Return what a customer with `shown` points can spend here now, goodwill left out."""
-    barred = bar(purse, rule)
-    if barred is not None:
-        return Room(None, barred)
-    limit = _limit(purse, rule)
-    points = max(min(purse.remaining, limit, shown), 0)
-    if points >= shown:
-        return Room(points, None)
-    return Room(points, WhyNot.LIMIT if points == max(limit, 0) else _not_held(purse))
-
-
-def why_not(asked: int, purse: Purse, rule: RedemptionRule, shown: int) -> WhyNot | None:
-    """Return what stands against so many points here now, or None where they can be spent; goodwill is counted in."""
-    return _refusal(asked, purse, rule, room(purse, rule, shown), shown)
 
 
 def price(request: RedemptionRequest, program: Program) -> int:
@@ -343,29 +229,6 @@ def wish(program: Program, posted: int) -> int:
     return min(reward.points, program.redemption.per_customer_offline_max) if reward is not None else 0
 
 
-def _refusal(asked: int, purse: Purse, rule: RedemptionRule, room_now: Room, shown: int) -> WhyNot | None:
-    if room_now.points is None:
-        return room_now.reason
-    if asked > shown:
-        return WhyNot.TOO_FEW_POINTS
-    if asked > _limit(purse, rule):
-        return WhyNot.LIMIT
-    short = asked - purse.remaining
-    return _not_held(purse) if short > max(rule.goodwill_points_max - purse.goodwill, 0) else None
-
-
-def _limit(purse: Purse, rule: RedemptionRule) -> int:
-    return min(
-        rule.per_redemption_max,
-        rule.per_customer_offline_max - purse.spent,
-        rule.per_terminal_offline_max - purse.spent_by_all,
-    )
-
-
-def _not_held(purse: Purse) -> WhyNot:
-    return WhyNot.RESERVED_ELSEWHERE if purse.reserved_elsewhere > 0 else WhyNot.NO_ALLOWANCE
-
-
 def _after(purse: Purse, shares: Sequence[Share], goodwill: int) -> Purse:
     """Return the purse right after a redemption."""
     taken = {share.allowance_id: share.points for share in shares}
@@ -376,6 +239,7 @@ def _after(purse: Purse, shares: Sequence[Share], goodwill: int) -> Purse:
         spent=purse.spent + points,
         spent_by_all=purse.spent_by_all + points,
         goodwill=purse.goodwill + goodwill,
+        is_online=False,
     )
 
 

@@ -6,7 +6,7 @@ from agent.store import Store
 from sync.hub_client import HubClient
 from sync.hub_line import Timeouts
 from sync.pump.allowances import Reservations
-from sync.pump.line import Line
+from sync.pump.line import NO_HELLO_YET, Line
 from sync.runtime.clock import Clock
 
 # A customer stands at the counter: what is not answered in this time is answered without the hub.
@@ -27,4 +27,9 @@ def reservations(store: Store, hub: HubClient, line: Line, screen: Screen, clock
 
 def hub_asked(keeper: Reservations, line: Line) -> HubAsked:
     """Return the hub as redeeming sees it."""
-    return HubAsked(lambda: line.epoch is not None and line.state.upload_fault is None, keeper.ask)
+
+    def is_there() -> bool:
+        # A hello that was just answered is known by its epoch first.
+        return line.epoch is not None and line.state.upload_fault in (None, NO_HELLO_YET)
+
+    return HubAsked(is_there, keeper.ask)

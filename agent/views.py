@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from agent.redemptions import WhyNot
+from agent.purse import WhyNot
 from sync.contract.customers import CautionKind, Code, Language, Value, Wording
 from sync.contract.events import IdentifierId
 

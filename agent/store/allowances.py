@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.redemptions import Held, Purse, Reading
+from agent.purse import Held, Purse, Reading
 from agent.store.trust import note_heard, note_time, read_trust, reading, renew
 from sync.contract.allowance import (
     ALLOWANCES_PER_TERMINAL_MAX,

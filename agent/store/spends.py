@@ -9,14 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from agent.redemptions import (
-    Purse,
-    Reading,
-    RedemptionDraft,
-    RedemptionHere,
-    RedemptionResult,
-    RedemptionReversalResult,
-)
+from agent.purse import Purse, Reading
+from agent.redemptions import RedemptionDraft, RedemptionHere, RedemptionResult, RedemptionReversalResult
 from agent.sales import EventDraft
 from agent.store.allowances import read_purse
 from agent.store.ballast import Ballast, no_room

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from agent.redemptions import Reading, Trust
+from agent.purse import Reading, Trust
 from agent.store.files import milliseconds
 from sync.runtime.clock import Clock
 from sync.runtime.database import Writer

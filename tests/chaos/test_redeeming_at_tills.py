@@ -13,7 +13,7 @@ from tests.support.chaos_tills import import_cards
 from tests.support.hubs import HubUnderTest, hub_in_process
 from tests.support.proxy import Fault
 from tests.support.redeeming import ANN, ShopTill, open_shop_till, posted, redeeming_shop
-from tests.support.waiting import eventually
+from tests.support.waiting import breath, eventually
 
 
 async def _reserved(hub: HubUnderTest) -> list[tuple[int, int]]:
@@ -117,6 +117,23 @@ async def test_points_at_a_till_that_is_cut_off_stay_there_and_staff_hear_it(tmp
             100,
         )
         assert (await there.redeem("d-2", 100))[0] == 200
+
+
+async def test_what_a_till_may_not_give_on_its_own_it_may_give_with_the_hub(tmp_path: Path) -> None:
+    async with redeeming_shop(tmp_path, points=900) as (hub, (till,)):
+        await _holds(till, 600)
+        till.cut()
+        status, problem = await till.redeem("d-1", 600)
+        assert (status, problem["reason"], problem["spendable"]) == (409, "offline_limit", 500)
+        till.mend()
+        await eventually(lambda: not till.till.store.allowances.take_wishes()[0])
+        assert (await till.redeem("d-2", 300))[0] == 200  # inside the limit: no need to ask
+        await till.until_quiet()
+        async with asyncio.timeout(30):
+            while (await till.redeem("d-1", 600))[0] != 200:
+                await breath()
+        await till.until_quiet()
+        assert await posted(hub) == 0
 
 
 async def test_a_redemption_taken_back_can_be_spent_again_offline(tmp_path: Path) -> None:

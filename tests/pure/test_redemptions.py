@@ -1,24 +1,20 @@
 """What may be redeemed here and now: never more than the allowances, and always with a reason that is so."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.purse import Held, Purse, Reading, Trust, WhyNot, room
 from agent.redemptions import (
-    Held,
     NotSpendable,
     Payer,
-    Purse,
-    Reading,
     RedemptionDraft,
     RedemptionResult,
     RewardUnknown,
-    Trust,
-    WhyNot,
     plan_redemption,
-    room,
     wish,
 )
 from agent.sales import Buyer
@@ -36,7 +32,7 @@ TRUST = Trust(is_frozen=False, heard=NOW, latest_ms=NOW.wall_ms)
 RULE = RedemptionRule()
 
 
-def _purse(*remaining_points: int, trust: Trust = TRUST, now: Reading = NOW, **figures: int) -> Purse:
+def _purse(*remaining_points: int, trust: Trust = TRUST, now: Reading = NOW, **figures: Any) -> Purse:
     held = tuple(Held(f"a-{number}", points) for number, points in enumerate(remaining_points, start=1))
     return Purse(now, trust, held, **figures)
 
@@ -66,8 +62,8 @@ def _heard(ago_ms: int, boot: str = "boot-1") -> Trust:
         (_purse(40, reserved_elsewhere=10), 50, 120, (WhyNot.RESERVED_ELSEWHERE, 40, 80)),
         (_purse(200), 150, 120, (WhyNot.TOO_FEW_POINTS, 120, 0)),
         (_purse(200), 50, -10, (WhyNot.TOO_FEW_POINTS, 0, 0)),
-        (_purse(900, spent=450), 60, 1_000, (WhyNot.LIMIT, 50, 950)),
-        (_purse(900, spent_by_all=4_990), 11, 1_000, (WhyNot.LIMIT, 10, 990)),
+        (_purse(900, spent=450), 60, 1_000, (WhyNot.OFFLINE_LIMIT, 50, 950)),
+        (_purse(900, spent_by_all=4_990), 11, 1_000, (WhyNot.OFFLINE_LIMIT, 10, 990)),
         (_purse(900, trust=replace(TRUST, is_frozen=True)), 10, 1_000, (WhyNot.FROZEN, 0, 1_000)),
         (_purse(900, trust=replace(TRUST, heard=None)), 10, 1_000, (WhyNot.NO_ALLOWANCE, 0, 1_000)),
         (_purse(900, trust=_heard(72 * HOUR_MS + 1)), 10, 1_000, (WhyNot.TOO_LONG_WITHOUT_HUB, 0, 1_000)),
@@ -79,6 +75,12 @@ def test_what_cannot_be_is_refused_with_what_can(
     purse: Purse, points: int, shown: int, expected: tuple[WhyNot, int, int]
 ) -> None:
     assert _refusal(purse, points, shown) == expected
+
+
+def test_with_the_hub_just_heard_only_the_limit_of_one_redemption_binds() -> None:
+    spent = replace(_purse(1_200, spent=450, spent_by_all=4_990), is_online=True)
+    assert _plan(spent, 1_000, shown=2_000).event.points == -1_000
+    assert _refusal(spent, 1_001, shown=2_000)[0] is WhyNot.LIMIT
 
 
 def test_a_wall_clock_that_is_set_back_makes_no_word_of_the_hub_younger() -> None:

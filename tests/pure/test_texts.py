@@ -9,7 +9,7 @@ import pytest
 from agent import texts
 from agent.codes import BankCard, Contact, Coupon, OtherText, Product, Unreadable, WebAddress, Wifi
 from agent.codes import Reason as Unread
-from agent.redemptions import WhyNot
+from agent.purse import WhyNot
 from agent.root import STORAGE_FULL
 from agent.screen import fault_shown
 from agent.shift import ActState

@@ -3,14 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from agent.redemptions import (
-    Payer,
-    Purse,
-    RedemptionDraft,
-    RedemptionRequest,
-    plan_redemption,
-    plan_redemption_reversal,
-)
+from agent.purse import Purse
+from agent.redemptions import Payer, RedemptionDraft, RedemptionRequest, plan_redemption, plan_redemption_reversal
 from agent.sales import Buyer, fingerprint
 from agent.store import Store
 from agent.store.spends import GivingBackEntry, Redeemed, RedemptionDecision, RedemptionEntry

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.redemptions import NotSpendable, RedemptionResult, RedemptionReversalResult, WhyNot
+from agent.purse import WhyNot
+from agent.redemptions import NotSpendable, RedemptionResult, RedemptionReversalResult
 from agent.shift import ActState
 from agent.store import Store
 from agent.store.allowances import rebuild_spends

@@ -18,7 +18,7 @@ const LONG_MS = 10_000;
 const FIELD_CHARS_MAX = 7;
 const EXAMPLE = 40;
 // Why not, where the hub could still say yes.
-const FOR_THE_HUB = ["no_allowance", "reserved_elsewhere"];
+const FOR_THE_HUB = ["no_allowance", "offline_limit", "reserved_elsewhere"];
 
 export class Redeem extends HTMLElement {
   #head = el("div", {});
