@@ -174,11 +174,14 @@ def record_reversal(connection: Connection, terminal: Terminal, stamp: Stamp, en
 
 
 def note_presented(connection: Connection, presented: PresentedIdentifier, now_ms: int) -> bool:
-    """Note an identifier that leads to nobody here, to ask the hub about; tell whether it is to be asked now."""
+    """Note an identifier that leads to nobody here, to ask the hub about; tell whether it is to be asked now.
+
+    An answer from a time that is still to come is from a wrong clock, and is not waited for.
+    """
     changed = connection.execute(
         "INSERT INTO presented (id, scheme, value, presented_at) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET value = excluded.value, answer = NULL, presented_at = excluded.presented_at"
-        " WHERE value IS NULL AND presented_at < ?",
+        " WHERE value IS NULL AND (presented_at < ? OR presented_at > excluded.presented_at)",
         (
             bytes.fromhex(presented.id),
             presented.identifier.scheme.value,
