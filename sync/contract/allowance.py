@@ -96,6 +96,9 @@ class Spend:
 def remaining(amount: int, spent: int, spends: Iterable[Spend], applied: Mapping[str, int]) -> int:
     """Return the points of an allowance that may still be spent; never below 0.
 
+    Points that came back count once the hub says so. Another till may have taken the same redemption back before, and
+    then they were free for everybody.
+
     Args:
         amount: what the hub reserved.
         spent: what it says was spent of that.
@@ -107,7 +110,7 @@ def remaining(amount: int, spent: int, spends: Iterable[Spend], applied: Mapping
     for points in open_spends:
         if points is None:
             return 0
-        left -= points
+        left -= max(points, 0)
     return max(left, 0)
 
 
