@@ -19,8 +19,10 @@ from unittest import mock
 from sync.hub import snapshot_files, snapshots
 from sync.hub.founding import Founding, database_file, found
 from sync.hub.programs import enact
+from sync.hub.reserving import Reserving
 from sync.hub.terminals import NewTerminal, Place, enrol
 from sync.hub_errors import HubError, HubUnreachable
+from sync.pump.allowances import Reservations
 from sync.pump.ports import Cache, Journal
 from sync.pump.puller import Puller
 from sync.pump.pusher import Pusher
@@ -100,8 +102,7 @@ class StillPusher(Pusher):
         hub.pusher = self
 
     async def run(self) -> NoReturn:
-        await asyncio.Event().wait()
-        raise AssertionError
+        await _wait_for_ever(self)
 
 
 class StillPuller(Puller):
@@ -112,8 +113,12 @@ class StillPuller(Puller):
         hub.puller = self
 
     async def run(self) -> NoReturn:
-        await asyncio.Event().wait()
-        raise AssertionError
+        await _wait_for_ever(self)
+
+
+async def _wait_for_ever(_: object) -> NoReturn:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 @contextlib.contextmanager
@@ -126,6 +131,8 @@ def still() -> Iterator[None]:
     with (
         mock.patch.object(till_side, "Pusher", StillPusher),
         mock.patch.object(till_side, "Puller", StillPuller),
+        mock.patch.object(Reservations, "run", _wait_for_ever),
+        mock.patch.object(Reserving, "run", _wait_for_ever),
         mock.patch.object(snapshots, "chunk_texts", small_chunks),
     ):
         yield
@@ -257,6 +264,7 @@ async def come_to_rest(world: World) -> None:
             till = till_of(world, number)
             await till.push_all()
             await till.pull()
+        await world.hub.door.look_for_recovery()
         if not world._unrest():
             break
     else:

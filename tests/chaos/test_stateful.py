@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.chaos.simulation.checks import balances_equal_the_model, nothing_is_negative
+from tests.chaos.simulation.money import balances_equal_the_model, nothing_is_negative
 from tests.chaos.simulation.till_side import Basket, Undo
 from tests.chaos.stepwise import Fate, come_to_rest, open_shop, still, till_of
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.codes import make_card_number
-from tests.chaos.simulation.till_side import Basket, TillSide, Undo
+from tests.chaos.simulation.till_side import Basket, GivingBack, Spend, TillSide, Undo, What, name_of
 from tests.chaos.simulation.virtual import pass_time
 
 if TYPE_CHECKING:
@@ -27,19 +27,18 @@ def _till(world: "World") -> TillSide:
     return world.die.choice(world.tills)
 
 
-def _ask(world: "World", till: TillSide, what: Basket | Undo) -> None:
+def _ask(world: "World", till: TillSide, what: What) -> None:
     """Let a point of sale ask, and go on without waiting: what comes next may hit in the middle."""
     world.note(f"{till.terminal_id} is asked: {what}")
     if till.life is not None:
         till.machine.start(till.ask(what))
     else:
-        name = what.sale_id if isinstance(what, Basket) else what.reversal_id
-        till.unanswered[name] = what
+        till.unanswered[name_of(what)] = what
 
 
 def _basket(world: "World", till: TillSide) -> Basket:
     world.count += 1
-    net_minor = world.die.choice((100, 700, 1_500, 30_000))
+    net_minor = world.die.choice(world.amounts_minor)
     return Basket(f"s-{world.count}", world.die.randrange(CARDS), net_minor, till.clock.now())
 
 
@@ -67,6 +66,37 @@ async def reverse(world: "World") -> None:
         world.count += 1
         sale_id = world.die.choice(baskets).sale_id
         _ask(world, till, Undo(f"r-{world.count}", sale_id, till.clock.now()))
+
+
+async def redeem(world: "World") -> None:
+    """A customer comes in, is scanned, and spends: mostly about what there is, on two tills at once now and then."""
+    world.count += 1
+    card, points = world.die.choice((0, 0, 1, 1, 2, 2, 3)), world.die.choice((1, 4, 4, 10, 25, 40))
+    for till in world.die.sample(world.tills, world.die.choice((1, 1, 2))):
+        spend = Spend(f"d-{world.count}-{till.terminal_id[-1]}", card, points, till.clock.now())
+        till.spends.append(spend)
+        if till.life is not None and world.die.random() < 0.8:
+            till.machine.start(_visit(world, till, spend))
+        else:
+            _ask(world, till, spend)
+
+
+async def _visit(world: "World", till: TillSide, spend: Spend) -> None:
+    assert till.life is not None
+    await till.life.counter.scan(make_card_number(spend.card))
+    await pass_time(world.die.choice((0.0, 0.5, 3.0, 10.0)))
+    world.note(f"{till.terminal_id} is asked: {spend}")
+    await till.ask(spend)
+
+
+async def give_back(world: "World") -> None:
+    """A redemption of this till or of another is taken back here, perhaps for the second time."""
+    till = _till(world)
+    spends = [spend for one in world.tills for spend in one.spends]
+    if spends:
+        world.count += 1
+        redemption_id = world.die.choice(spends).redemption_id
+        _ask(world, till, GivingBack(f"g-{world.count}", redemption_id, till.clock.now()))
 
 
 async def ask_again(world: "World") -> None:
@@ -108,6 +138,7 @@ async def lose_tail(world: "World") -> None:
     if till.life is not None:
         await till.crash()
         till.lose_tail()
+        world.losses.add("till")
         await till.start()
         world.note(f"{till.terminal_id} lost the tail of its disk")
         world.seen(till, "is up after the power cut")
@@ -159,6 +190,7 @@ async def back_up_hub(world: "World") -> None:
 async def restore_hub(world: "World") -> None:
     world.oracle.refresh(world.hub)
     if await world.hub.restore() and world.hub.door is not None:
+        world.losses.add("hub")
         world.note(f"the hub is restored: epoch={world.hub.door.epoch[:4]} pos={world.hub.door.head.pos}")
 
 
@@ -190,8 +222,10 @@ ACTS = (
     Act("sell", 40, sell),
     Act("sell twice", 3, sell_twice),
     Act("reverse", 9, reverse),
+    Act("redeem", 16, redeem),
+    Act("give back", 4, give_back),
     Act("ask again", 4, ask_again),
-    Act("scan", 4, scan),
+    Act("scan", 8, scan),
     Act("kill a till", 5, crash_till),
     Act("restart a till", 2, stop_till),
     Act("lose a disk's tail", 5, lose_tail, needs_lossy_disk=True),

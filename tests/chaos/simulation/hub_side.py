@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sync.contract.allowance import AllowancesRequest, AllowancesWord
 from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
 from sync.contract.digest import BucketAnswer, DigestAnswer
 from sync.contract.protocol import (
@@ -37,6 +38,9 @@ from sync.hub.placing import Gap
 from sync.hub.presented import keep
 from sync.hub.programs import newest_program
 from sync.hub.reception import Reception
+from sync.hub.recovery import advance
+from sync.hub.recovery import begin as begin_recovery
+from sync.hub.reserving import Reserving
 from sync.hub.snapshot_files import Snapshot
 from sync.hub.snapshots import SnapshotDelayed, Snapshots, SnapshotUnknown
 from sync.hub.terminals import Terminal
@@ -50,6 +54,8 @@ from tests.chaos.simulation.virtual import Machine, SimClock, as_any
 
 IDENTIFIER_KEY = b"k" * 32
 STORE = "store-1"
+# Longer than any jump of a clock: the wait for a till that does not come is another story than the ones told here.
+RECOVERY_H = 24 * 31
 
 
 @functools.cache
@@ -85,6 +91,7 @@ class Door:
         self.head = Head(readers[0], clock)
         self._intake = Intake(writer, self.head, founding.epoch, clock, as_any(NoMetrics()))
         self._reception = Reception(writer, readers[0], founding, clock)
+        self.reserving = Reserving(writer, readers[0], self.head, founding.epoch, clock)
         self.snapshots = Snapshots(hub.folder / "snapshots", readers[1], founding.epoch, clock)
         self._digests = Digests(readers[1], clock)
         self._most = hub.die
@@ -182,11 +189,20 @@ class Door:
             known=await self._writer.write(lambda connection: keep(connection, presented, terminal_id, now))
         )
 
+    async def allowances(self, terminal_id: str, epoch: str, request: AllowancesRequest) -> AllowancesWord:
+        self._check(epoch)
+        return await self.reserving.ask(terminal_id, STORE, request)
+
     async def put(self, row: CustomerRow) -> None:
         """Bring a customer to what an import says."""
         now_ms = int(self._clock.now().timestamp() * 1000)
         put = await self._writer.write(lambda connection: put_customers(connection, [row], now_ms))
         self.head.reached(put.pos)
+
+    async def look_for_recovery(self) -> None:
+        """Do once what `Reserving.run` does again and again."""
+        if await self._writer.write(lambda connection: advance(connection, self._clock.now())):
+            await self.reserving.judge_waiting()
 
     async def prune(self, rows_kept: int, seen_pos: int) -> None:
         """Forget the oldest rows of the feed, and none that the oracle has not seen."""
@@ -281,6 +297,7 @@ class HubSide:
         def settle(connection: Connection) -> Founding:
             if is_restored:
                 renew_epoch(connection, epoch)
+                begin_recovery(connection, self.clock.now(), RECOVERY_H)
             return found(connection, Founding(epoch, IDENTIFIER_KEY))
 
         async with open_writer(file) as writer, open_reader(file) as reader, open_reader(file) as snapshot_reader:
@@ -289,7 +306,9 @@ class HubSide:
             self.door = Door(writer, (reader, snapshot_reader), founding, self)
             await self.door.open()
             ready.set()
-            await self.door.snapshots.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.door.snapshots.run())
+                group.create_task(self.door.reserving.run())
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Return what the hub's file holds now."""

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from agent.codes import CardScheme, make_card_number
 from agent.counter import Counter
 from agent.recognition import Chain, HubWord
+from agent.redemptions import NotSpendable, RedemptionRequest
+from agent.reserving import hub_asked, reservations
 from agent.sales import ReversalRequest, SaleRequest
 from agent.screen import Screen
 from agent.store import Store, open_store
@@ -26,7 +28,7 @@ from sync.pump.pusher import Pusher, Terminal
 from sync.runtime.sqlite_file import open_for_reading
 from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE, terminal_key
 from tests.chaos.simulation.shelf import copy_folder
-from tests.chaos.simulation.virtual import Machine, SimClock
+from tests.chaos.simulation.virtual import Machine, SimClock, as_any
 from tests.chaos.simulation.wire import Wire
 
 KEY = bytes(range(32))
@@ -53,6 +55,32 @@ class Undo(NamedTuple):
     reversal_id: str
     sale_id: str
     occurred_at: datetime
+
+
+class Spend(NamedTuple):
+    """A redemption as the point of sale knows it."""
+
+    redemption_id: str
+    card: int
+    points: int
+    occurred_at: datetime
+
+
+class GivingBack(NamedTuple):
+    """The reversal of a redemption as the point of sale knows it."""
+
+    reversal_id: str
+    redemption_id: str
+    occurred_at: datetime
+
+
+What = Basket | Undo | Spend | GivingBack
+"""What a point of sale may ask for."""
+
+
+def name_of(what: What) -> str:
+    """Return the id that the caller brought."""
+    return str(what[0])
 
 
 class Recorded(NamedTuple):
@@ -100,11 +128,13 @@ class TillSide:
         self.wire = wire
         self.clock = SimClock("boot-0")
         self.life: Life | None = None
-        self.unanswered: dict[str, Basket | Undo] = {}
+        self.unanswered: dict[str, What] = {}
         self.answered: set[str] = set()
         self.baskets: list[Basket] = []
+        self.spends: list[Spend] = []
         self.ever: dict[tuple[str, str, int], str] = {}
         """The text of each event that this till ever committed, by its identity."""
+        self.has_honest_disk = True
         self._seen = seen
         self._starts = 0
         self._images: list[Path] = []
@@ -164,15 +194,21 @@ class TillSide:
             for kept in image.glob(f"{name}*"):
                 shutil.copy(kept, self.folder)
 
-    async def ask(self, what: Basket | Undo) -> None:
+    async def ask(self, what: What) -> None:
         """Let the point of sale ask; whatever happens on the way, it will ask the same again."""
-        name = what.sale_id if isinstance(what, Basket) else what.reversal_id
+        name = name_of(what)
         self.unanswered[name] = what
-        if self.life is not None:
-            await self._ask(self.life.counter, what)
+        if self.life is None:
+            return
+        try:
+            await _ask(self.life.counter, what)
+        except NotSpendable as refused:
             self.unanswered.pop(name, None)
-            self.answered.add(name)
-            self._seen(self, f"answered {name}")
+            self._seen(self, f"refused {name}: {refused.reason}, {refused.spendable} can be used")
+            return
+        self.unanswered.pop(name, None)
+        self.answered.add(name)
+        self._seen(self, f"answered {name}")
 
     def journal(self) -> list[Recorded]:
         """Return all that stands in the journal now."""
@@ -200,11 +236,65 @@ class TillSide:
         assert self.life is not None
         return self.life.store.customers._near.glance(sql, ())
 
-    async def _ask(self, counter: Counter, what: Basket | Undo) -> None:
-        if isinstance(what, Undo):
-            request = ReversalRequest(reversal_id=what.reversal_id, occurred_at=what.occurred_at)
-            await counter.reverse(what.sale_id, request)
-            return
+    async def _live(self, ready: asyncio.Event) -> None:
+        async with (
+            open_store(
+                self.folder,
+                KEY,
+                terminal_id=self.terminal_id,
+                store_id=STORE,
+                clock=self.clock,
+                inc=self.new_inc(),
+                trusted_disk=self.has_honest_disk,
+            ) as store,
+            asyncio.TaskGroup() as group,
+        ):
+            line = Line(self.clock, lambda _: None)
+            chain = Chain(IDENTIFIER_KEY, CardScheme(), "1")
+            screen = Screen(self.clock, demo=False, language="en")
+            keeper = reservations(store, as_any(self.wire), line, screen, self.clock)
+            counter = Counter(store, screen, chain, self.clock, HubWord(), hub_asked(keeper, line))
+            running = store.journal.terminal.inc
+            terminal = Terminal(
+                "0.1.0",
+                store.cache.cursor,
+                _keep_nothing,
+                held=store.allowances.held,
+                asking=lambda: store.allowances.asking(by_hello=True),
+                running=running,
+            )
+            self.wire.prover = Prover(running, terminal_key(self.terminal_id))
+
+            def touched(_: frozenset[str] | None) -> None:
+                self._seen(self, "took a page")
+
+            group.create_task(Pusher(store.journal, self.wire, line, terminal, self.clock).run())
+            group.create_task(keeper.run())
+            comparer = Comparer(store.cache, self.wire, self.clock, lambda: 0.5)
+            group.create_task(Puller(store.cache, self.wire, line, touched, self.clock, comparer).run())
+            self.life = Life(store, counter, line, comparer)
+            ready.set()
+
+    def _note_all(self) -> None:
+        for one in self.journal():
+            self.ever[(self.terminal_id, one.inc, one.seq)] = one.text
+
+
+async def _ask(counter: Counter, what: What) -> None:
+    if isinstance(what, Undo):
+        request = ReversalRequest(reversal_id=what.reversal_id, occurred_at=what.occurred_at)
+        await counter.reverse(what.sale_id, request)
+    elif isinstance(what, GivingBack):
+        request = ReversalRequest(reversal_id=what.reversal_id, occurred_at=what.occurred_at)
+        await counter.redeeming.give_back(what.redemption_id, request)
+    elif isinstance(what, Spend):
+        card = make_card_number(what.card)
+        await counter.redeeming.redeem(
+            RedemptionRequest(
+                redemption_id=what.redemption_id, card=card, points=what.points, occurred_at=what.occurred_at
+            )
+        )
+    else:
         sale = {
             "sale_id": what.sale_id,
             "card": make_card_number(what.card),
@@ -214,33 +304,6 @@ class TillSide:
             "occurred_at": what.occurred_at,
         }
         await counter.sale(SaleRequest.model_validate(sale))
-
-    async def _live(self, ready: asyncio.Event) -> None:
-        async with (
-            open_store(
-                self.folder, KEY, terminal_id=self.terminal_id, store_id=STORE, clock=self.clock, inc=self.new_inc()
-            ) as store,
-            asyncio.TaskGroup() as group,
-        ):
-            line = Line(self.clock, lambda _: None)
-            chain = Chain(IDENTIFIER_KEY, CardScheme(), "1")
-            counter = Counter(store, Screen(self.clock, demo=False, language="en"), chain, self.clock, HubWord())
-            running = store.journal.terminal.inc
-            terminal = Terminal("0.1.0", store.cache.cursor, _keep_nothing, running=running)
-            self.wire.prover = Prover(running, terminal_key(self.terminal_id))
-
-            def touched(_: frozenset[str] | None) -> None:
-                self._seen(self, "took a page")
-
-            group.create_task(Pusher(store.journal, self.wire, line, terminal, self.clock).run())
-            comparer = Comparer(store.cache, self.wire, self.clock, lambda: 0.5)
-            group.create_task(Puller(store.cache, self.wire, line, touched, self.clock, comparer).run())
-            self.life = Life(store, counter, line, comparer)
-            ready.set()
-
-    def _note_all(self) -> None:
-        for one in self.journal():
-            self.ever[(self.terminal_id, one.inc, one.seq)] = one.text
 
 
 def _live_number(folder: Path) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
 
+from sync.contract.allowance import AllowancesRequest, AllowancesWord
 from sync.contract.chain import Stretch, write_proof
 from sync.contract.digest import BucketAnswer, DigestAnswer
 from sync.contract.protocol import (
@@ -104,6 +105,13 @@ class Wire:
             return door.identifiers(self.terminal_id, hub_epoch, presented)
 
         return cast("IdentifiersAnswer", await self._call("identifiers", None, ask))
+
+    async def allowances(self, hub_epoch: str, request: AllowancesRequest) -> AllowancesWord:
+        def ask(door: Door) -> Awaitable[AllowancesWord]:
+            return door.allowances(self.terminal_id, hub_epoch, request)
+
+        wanted = " ".join(f"{want.customer_id}>={want.points}" for want in request.want)
+        return cast("AllowancesWord", await self._call(f"allowances {wanted}".rstrip(), "allowances", ask))
 
     async def rotate_credential(self) -> CredentialAnswer:
         raise NotImplementedError("no hub of a simulation asks for that")
@@ -265,6 +273,13 @@ def _brief(answer: object) -> str:
         return f"epoch={answer.hub_epoch[:4]} changes={len(answer.changes)} covered={covered} more={answer.more}"
     if isinstance(answer, HelloAnswer):
         return f"epoch={answer.hub_epoch[:4]} applied={ {word.inc[:4]: word.through for word in answer.applied} }"
+    if isinstance(answer, AllowancesWord):
+        held = " ".join(
+            f"{one.allowance_id[-4:]}:{one.customer_id}:{one.spent}/{one.amount}" for one in answer.allowances
+        )
+        return (
+            f"epoch={answer.hub_epoch[:4]} [{held}] applied={ {inc[:4]: seq for inc, seq in answer.applied.items()} }"
+        )
     if isinstance(answer, SnapshotManifest):
         return f"epoch={answer.hub_epoch[:4]} chunks={len(answer.chunks)} complete={answer.complete}"
     return type(answer).__name__

@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 from agent.codes import make_card_number
 from agent.store import damage, open_store
-from sync.contract.program import EarnRule, Program
-from sync.hub import snapshot_files, snapshots
+from sync.contract.customers import Wording
+from sync.contract.program import EarnRule, Program, Reward
+from sync.hub import reserving, snapshot_files, snapshots
 from sync.hub.customer_rows import CustomerRow, to_row
 from sync.hub.digests import sum_up
 from sync.hub.founding import Founding, database_file, found
@@ -43,12 +45,23 @@ from tests.chaos.simulation.virtual import InThread, Machine, SimClock, Stuck, a
 TERMINALS = ("till-1", "till-2", "till-3")
 # Few, so that the tills meet on them. The last two never become anybody's.
 CUSTOMERS = {"C-1": (0, 1), "C-2": (2,)}
-PROGRAM = Program(version=1, currency=CURRENCY, earn=EarnRule(points=1, per_minor=100))
+REWARDS = tuple(
+    Reward(reward_id=f"r-{points}", points=points, text=Wording(en="Gift", fr="Cadeau")) for points in (4, 25)
+)
+PROGRAM = Program(version=1, currency=CURRENCY, earn=EarnRule(points=1, per_minor=100), rewards=REWARDS)
+# What customers bring from elsewhere: so little that each till can hold all of it.
+OPENINGS = {"C-1": 30, "C-2": 10}
 PAUSES_S = (0.0, 0.0, 0.01, 0.1, 0.5, 3.0, 15.0, 70.0)
 # A seed takes some 3,000 rounds of the loop; one that asks again and again without end takes any number.
 ROUNDS_MAX = 50_000
 # Longer than the time between two snapshots and the longest backoff together, several times.
 REST_WITHIN_S = 1800.0
+
+
+_HUB_WAITS = (
+    "SELECT 1 FROM hub WHERE recovery_until_ms IS NOT NULL"
+    " UNION ALL SELECT 1 FROM events WHERE outcome = 'parked' AND reason = 'hub_recovering'"
+)
 
 
 class Broken(Exception):
@@ -69,8 +82,16 @@ class World:
     wrong: str | None = None
     count: int = 0
     imported: set[str] = field(default_factory=set)
+    amounts_minor: tuple[int, ...] = (100, 700, 1_500, 30_000)
+    losses: set[str] = field(default_factory=set)
+    """What was lost that had been promised to last: "till", "hub"; or "risk" where a person took it."""
     acts: tuple[Act, ...] = ACTS
     customers: dict[str, CustomerRow] = field(default_factory=lambda: {one: customer_row(one) for one in CUSTOMERS})
+
+    @property
+    def may_have_risk(self) -> bool:
+        """Whether the store may have to pay for a redemption: two losses met, or a person took the risk."""
+        return "risk" in self.losses or {"till", "hub"} <= self.losses
 
     def note(self, line: str) -> None:
         """Write a line of the trace."""
@@ -85,6 +106,15 @@ class World:
             if found is not None and self.wrong is None:
                 self.wrong = f"{promise.name}: {found}"
                 self.note(f"WRONG  {self.wrong}")
+
+    async def open(self) -> None:
+        """Switch everything on."""
+        await self.hub.start()
+        for customer_id in sorted(self.imported):
+            assert self.hub.door is not None
+            await self.hub.door.put(self.customers[customer_id])
+        for till in self.tills:
+            await till.start()
 
     async def chaos(self) -> None:
         """Let things happen."""
@@ -169,15 +199,18 @@ class World:
                 return f"{till.terminal_id} has {waiting} events waiting, unanswered {sorted(till.unanswered)}"
             if till.life.line.hello_wanted.is_set():
                 return f"{till.terminal_id} has a hello to say"
+            if self.hub.rows(_HUB_WAITS):
+                return "the hub waits for tills before it judges redemptions"
             if till.place() != (door.epoch, door.head.pos):
                 return f"{till.terminal_id} stands at {till.place()}, the hub at {(door.epoch, door.head.pos)}"
         return ""
 
 
-def customer_row(customer_id: str) -> CustomerRow:
-    """Return a customer as an import hands it in."""
+def customer_row(customer_id: str, points: int | None = None) -> CustomerRow:
+    """Return a customer as an import hands it in, with what they open with."""
     cards = [{"scheme": "card", "value": make_card_number(card)} for card in CUSTOMERS[customer_id]]
-    document = {"customer_id": customer_id, "given_name": "Zoe", "language": "fr", "identifiers": cards}
+    document: dict[str, Any] = {"customer_id": customer_id, "given_name": "Zoe", "language": "fr", "identifiers": cards}
+    document |= {"points": points} if points is not None else {}
     row = to_row(document, IDENTIFIER_KEY, "1")
     assert isinstance(row, CustomerRow)
     return row
@@ -204,9 +237,7 @@ def simulate(seed: int) -> Result:
         world = _world(die, folder, blank)
         traces.append(world.trace)
         try:
-            await world.hub.start()
-            for till in world.tills:
-                await till.start()
+            await world.open()
             await world.chaos()
             await world.rest()
             await world.check_at_rest()
@@ -249,6 +280,7 @@ def simulated(die: random.Random) -> Iterator[None]:
         mock.patch.object(pace, "random", dice),
         mock.patch.object(clock, "secrets", secrets),
         mock.patch.object(snapshots, "chunk_texts", small_chunks),
+        mock.patch.object(reserving, "LOOK_S", 15.0),
     ):
         logging.disable(logging.CRITICAL)
         try:
@@ -261,13 +293,20 @@ _migration_files = functools.cache(sqlite_file._migration_files)
 
 
 def _world(die: random.Random, folder: Path, blank: Path) -> World:
-    copy_folder(blank / "hub", folder / "hub")
+    terminals = TERMINALS[: die.choice((2, 2, 3))]
+    copy_folder(blank / f"hub-{len(terminals)}", folder / "hub")
     hub = HubSide(folder / "hub", Machine("hub", die), SimClock("boot-hub"))
     world = World(die, folder, die.random() < 0.3, hub)
-    for terminal_id in TERMINALS[: die.choice((2, 2, 3))]:
+    if die.random() < 0.8:
+        world.customers = {one: customer_row(one, OPENINGS[one]) for one in CUSTOMERS}
+        world.imported = set(CUSTOMERS)
+    if die.random() < 0.6:
+        world.amounts_minor = world.amounts_minor[:-1]
+    for terminal_id in terminals:
         copy_folder(blank / "till", folder / terminal_id)
         way = wire.Wire(terminal_id, hub, Machine(terminal_id, die), world.note)
         till = TillSide(terminal_id, folder / terminal_id, Machine(terminal_id, die), way, world.seen)
+        till.has_honest_disk = not world.is_lossy
         till.keep_image()
         world.tills.append(till)
     return world
@@ -291,14 +330,16 @@ def blank_files() -> Path:
 
 async def _make_blank(folder: Path) -> None:
     time = SimClock("boot-blank")
-    for name in ("hub", "till"):
-        (folder / name).mkdir(mode=0o700)
-    async with open_writer(database_file(folder / "hub")) as writer:
-        await writer.write(lambda connection: found(connection, Founding("e" * 16, IDENTIFIER_KEY)))
-        await writer.write(lambda connection: enact(connection, PROGRAM, 1))
-        for name in TERMINALS:
-            new = NewTerminal(name, f"credential-of-{name}-that-is-long-enough", "0.1.0")
-            await writer.write(lambda connection, new=new: enrol(connection, new, Place(STORE, ""), time.now()))  # type: ignore[misc]
+    for number in (2, 3):
+        hub = folder / f"hub-{number}"
+        hub.mkdir(mode=0o700)
+        async with open_writer(database_file(hub)) as writer:
+            await writer.write(lambda connection: found(connection, Founding("e" * 16, IDENTIFIER_KEY)))
+            await writer.write(lambda connection: enact(connection, PROGRAM, 1))
+            for name in TERMINALS[:number]:
+                new = NewTerminal(name, f"credential-of-{name}-that-is-long-enough", "0.1.0")
+                await writer.write(lambda connection, new=new: enrol(connection, new, Place(STORE, ""), time.now()))  # type: ignore[misc]
+    (folder / "till").mkdir(mode=0o700)
     async with open_store(folder / "till", KEY, terminal_id="blank", store_id=STORE, clock=time, inc="0" * 16) as store:
         await store.cache.keep_program(PROGRAM)
 

@@ -1,0 +1,171 @@
+"""What must be true of points at the hub, once a simulated shop rests. The model here adds up facts, and uses none of
+the product's reckoning: a point per unit of money, a sale taken back once, a redemption paid once of what was there.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sync.contract.events import EARNED, REDEEMED, REDEMPTION_REVERSED, REVERSED
+
+if TYPE_CHECKING:
+    from tests.chaos.simulation.world import World
+
+# The name that a caller gave what it asked for, by the type of its event.
+_NAMES = {
+    EARNED: "sale_id",
+    REVERSED: "reversal_id",
+    REDEEMED: "redemption_id",
+    REDEMPTION_REVERSED: "reversal_id",
+}
+
+
+class Fact(NamedTuple):
+    """An event at the hub: `booked` is what it added to its identifier, `number` how the books call it."""
+
+    number: int
+    type: str
+    subject: str | None
+    data: dict[str, Any]
+    is_applied: bool
+    booked: int
+
+    @property
+    def name(self) -> str | None:
+        """The id that the caller brought, if one did."""
+        key = _NAMES.get(self.type)
+        return str(self.data[key]) if key is not None else None
+
+
+def facts(world: "World") -> list[Fact]:
+    """Return all events at the hub in the order in which they took effect."""
+    rows = world.hub.rows("SELECT number, raw, outcome, points FROM events ORDER BY pos, number")
+    found = []
+    for number, raw, outcome, points in rows:
+        event: dict[str, Any] = json.loads(raw)
+        found.append(Fact(number, event["type"], event.get("subject"), event["data"], outcome == "applied", points))
+    return found
+
+
+def each_answer_is_kept(world: "World") -> str | None:
+    """What a point of sale was told is done is at the hub, unless a lying disk lost it before it was sent."""
+    found = facts(world)
+    lost = {name for till in world.tills for name in till.answered} - {fact.name for fact in found}
+    return f"answered and nowhere: {sorted(lost)}" if lost and not world.is_lossy else None
+
+
+def each_fact_counts_once(world: "World") -> str | None:
+    """No sale and no redemption has an effect twice."""
+    times = Counter((fact.type, fact.name) for fact in facts(world) if fact.booked and fact.type in (EARNED, REDEEMED))
+    twice = sorted(one for one, count in times.items() if count > 1)
+    applied = Counter(fact.name for fact in facts(world) if fact.is_applied and fact.type == EARNED)
+    again = sorted(str(name) for name, count in applied.items() if count > 1)
+    return f"counts several times: {twice} {again}" if twice or again else None
+
+
+def balances_equal_the_model(world: "World") -> str | None:
+    """Points of every card are those of each sale that nobody took back, less those of each redemption likewise.
+
+    What the hub books itself beside the events stands apart: debts, gifts after an unmerge, the store's risk.
+    """
+    found = [fact for fact in facts(world) if fact.is_applied]
+    undone = {fact.data["sale_id"] for fact in found if fact.type == REVERSED}
+    given_back = {fact.data["redemption_id"] for fact in found if fact.type == REDEMPTION_REVERSED}
+    at_risk = dict(world.hub.rows("SELECT event, sum(points) FROM risks WHERE points > 0 GROUP BY event"))
+    expected: Counter[str] = Counter()
+    paid: set[str] = set()
+    for fact in found:
+        data = fact.data
+        if fact.type == EARNED:
+            due = data["net_minor"] // 100
+            if data["points"] != due and "points_capped" not in data.get("flags", ()):
+                return f"sale {data['sale_id']} of {data['net_minor']} was given {data['points']} points"
+            if data["sale_id"] not in undone:
+                expected[str(fact.subject)] += data["points"]
+        elif fact.type == REDEEMED and data["redemption_id"] not in paid:
+            paid.add(data["redemption_id"])
+            if data["redemption_id"] not in given_back:
+                expected[str(fact.subject)] -= data["points"] - at_risk.get(fact.number, 0)
+    for identifier, points in world.hub.rows("SELECT identifier, points FROM entries"):
+        expected[identifier] += points
+    kept = dict(world.hub.rows("SELECT identifier, points FROM tallies WHERE points <> 0"))
+    wanted = {card: points for card, points in expected.items() if points}
+    return f"the hub has {kept}, the model {wanted}" if kept != wanted else None
+
+
+def nothing_is_negative(world: "World") -> str | None:
+    """No account is below zero, nor below what is reserved of it, and no debt is paid twice."""
+    held = "0" if world.may_have_risk else "reserved"
+    below = world.hub.rows(f"SELECT customer_id, points, reserved FROM balances WHERE points < {held} OR points < 0")
+    below += world.hub.rows(
+        "SELECT identifier, points FROM tallies WHERE points < 0 AND identifier NOT IN (SELECT id FROM identifiers)"
+    )
+    below += world.hub.rows("SELECT identifier, sum(points) FROM entries WHERE kind = 'debt' GROUP BY 1 HAVING 2 < 0")
+    return f"below zero: {below}" if below else None
+
+
+def nobody_spends_what_was_not_there(world: "World") -> str | None:
+    """The store pays for nothing, unless a person took the risk or two losses met."""
+    if world.may_have_risk:
+        return None
+    rows = world.hub.rows("SELECT event, kind, points FROM risks")
+    return f"the store paid: {rows}" if rows else None
+
+
+def spent_is_within_what_was_earned(world: "World") -> str | None:
+    """What customers got for points is within what their sales ever earned them and what they opened with."""
+    if world.may_have_risk:
+        return None
+    owner = dict(world.hub.rows("SELECT id, customer_id FROM identifiers"))
+    left: Counter[str] = Counter()
+    for customer_id, points in world.hub.rows("SELECT customer_id, points FROM openings"):
+        left[customer_id] += points
+    for fact in facts(world):
+        if fact.is_applied and fact.type in (EARNED, REDEEMED, REDEMPTION_REVERSED):
+            row = world.hub.rows("SELECT identifier, points FROM events WHERE number = ?", fact.number)[0]
+            left[owner.get(row[0], row[0])] += row[1]
+    over = {account: points for account, points in left.items() if points < 0}
+    return f"spent more than was earned: {over}" if over else None
+
+
+def debts_are_paid_first(world: "World") -> str | None:
+    """Whoever owes has no free points."""
+    rows = world.hub.rows(
+        "SELECT customer_id, points, reserved, debt FROM balances WHERE debt > 0 AND points > reserved"
+    )
+    return f"free points beside a debt: {rows}" if rows else None
+
+
+def tills_hold_what_is_reserved(world: "World") -> str | None:
+    """All tills together can spend no more of a customer's points than the hub has, each no more than it reserved."""
+    reserved = {
+        (terminal_id, allowance_id): rest
+        for terminal_id, allowance_id, rest in world.hub.rows(
+            "SELECT terminal_id, allowance_id, amount - spent FROM allowances WHERE closed_ms IS NULL"
+        )
+    }
+    for till in world.tills:
+        assert till.life is not None
+        for customer_id in world.customers:
+            for held in till.life.store.allowances.purse(customer_id, ()).held:
+                rest = reserved.get((till.terminal_id, held.allowance_id), 0)
+                if held.remaining > rest:
+                    return f"{till.terminal_id} may spend {held.remaining} of {held.allowance_id}, and {rest} are there"
+    wrong = world.hub.rows(
+        "SELECT customer_id, reserved FROM balances WHERE reserved <> (SELECT coalesce(sum(amount - spent), 0)"
+        " FROM allowances WHERE account = balances.customer_id AND closed_ms IS NULL)"
+    )
+    return f"reserved, and held by nobody: {wrong}" if wrong else None
+
+
+RULES_OF_MONEY: tuple[tuple[str, Callable[["World"], str | None]], ...] = (
+    ("each answer is kept", each_answer_is_kept),
+    ("each fact counts once", each_fact_counts_once),
+    ("balances equal the model", balances_equal_the_model),
+    ("nothing is negative", nothing_is_negative),
+    ("nobody spends what was not there", nobody_spends_what_was_not_there),
+    ("spent is within what was earned", spent_is_within_what_was_earned),
+    ("debts are paid first", debts_are_paid_first),
+    ("tills hold what is reserved", tills_hold_what_is_reserved),
+)
