@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from sync.contract.allowance import ALLOWANCES_PER_TERMINAL_MAX, Allowance, AllowancesWord, HeldAllowance, NotGranted
 from sync.contract.events import REDEEMED, PointsRedeemed
-from sync.contract.protocol import INCARNATIONS_PER_HELLO_MAX, Reason
+from sync.contract.protocol import INCARNATIONS_PER_HELLO_MAX
 from sync.hub.batch import read_item
 from sync.hub.feed_log import append, last_pos
 from sync.hub.fences import is_quarantined
@@ -60,10 +60,10 @@ def word_for(connection: Connection, asker: Asker, now: datetime, refused: Seque
         f"WHERE terminal_id = ? AND {_OPEN} ORDER BY expires_ms, allowance_id LIMIT ?",
         (asker.terminal_id, ALLOWANCES_PER_TERMINAL_MAX),
     ).fetchall()
-    parked = _spent_by_parked(connection, asker)
     now_ms = _ms(now)
     if is_quarantined(connection, asker.terminal_id):
         rows = []
+    parked = _spent_by_parked(connection, asker) if rows else {}
     applied = connection.execute(
         "SELECT inc, through FROM streams WHERE terminal_id = ? AND fork_of IS NULL ORDER BY stream DESC LIMIT ?",
         (asker.terminal_id, INCARNATIONS_PER_HELLO_MAX),
@@ -264,11 +264,11 @@ def _sum_up(connection: Connection, accounts: Iterable[str]) -> None:
 
 
 def _spent_by_parked(connection: Connection, asker: Asker) -> dict[str, int]:
-    """Return what redemptions spent that wait to be judged: held back here, and gone at the terminal."""
+    """Return what redemptions spent that are parked, for whatever reason: held back here, and gone at the terminal."""
     rows = connection.execute(
         "SELECT events.raw, events.seq FROM events JOIN streams ON streams.stream = events.stream "
-        "WHERE events.outcome = 'parked' AND events.type = ? AND events.reason = ? AND streams.terminal_id = ?",
-        (REDEEMED, Reason.HUB_RECOVERING, asker.terminal_id),
+        "WHERE events.outcome = 'parked' AND events.type = ? AND streams.terminal_id = ?",
+        (REDEEMED, asker.terminal_id),
     )
     spent: dict[str, int] = {}
     for raw, seq in rows:

@@ -129,6 +129,10 @@ def test_f28_what_a_waiting_redemption_spent_is_not_given_to_the_till_again(book
 
     assert [one.spent for one in ask(books, ONE).allowances] == [30]
     assert books.number("SELECT reserved FROM balances") == 60
+    # Whatever it is parked for: at the till the points are gone.
+    books.write(lambda connection: connection.execute("UPDATE events SET reason = 'unknown_type'"))
+    assert [one.spent for one in ask(books, ONE).allowances] == [30]
+    books.write(lambda connection: connection.execute("UPDATE events SET reason = 'hub_recovering'"))
 
     books.write(end)
     judge(books)
