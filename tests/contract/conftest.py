@@ -98,7 +98,9 @@ async def customer(request: pytest.FixtureRequest, hub: HubUnderTest) -> KnownCu
 async def own_till(own_hub: HubUnderTest) -> AsyncIterator[WireTill]:
     """A terminal of this test's own hub."""
     async with open_session() as session:
-        yield await enrolled(own_hub.url, await own_hub.invite(), session)
+        till = await enrolled(own_hub.url, await own_hub.invite(), session)
+        await till.hello()
+        yield till
 
 
 async def _till(config: pytest.Config, hub: HubUnderTest, session: aiohttp.ClientSession, name: str) -> WireTill:
@@ -107,4 +109,6 @@ async def _till(config: pytest.Config, hub: HubUnderTest, session: aiohttp.Clien
     if name not in known:
         till = await enrolled(hub.url, await hub.invite(), session, hub.ca_file)
         known[name] = (till.enrolment, till.key)
-    return WireTill(hub.url, known[name][0], session, known[name][1])
+    till = WireTill(hub.url, known[name][0], session, known[name][1])
+    await till.hello()
+    return till
