@@ -39,18 +39,20 @@ def export_customers(connection: Connection, out: TextIO, form: Format) -> int:
 def export_events(connection: Connection, out: TextIO) -> int:
     """Write every event the hub received as NDJSON, in the order of its streams, and return how many."""
     cursor = connection.execute(
-        "SELECT streams.terminal_id, streams.inc, seq, outcome, reason, points, received_ms, occurred_ms, "
-        "time_quality, is_late, raw FROM events "
+        "SELECT streams.terminal_id, coalesce(fork_of, inc), iif(fork_of IS NULL, NULL, inc), seq, outcome, reason, "
+        "points, received_ms, occurred_ms, time_quality, is_late, raw FROM events "
         "JOIN streams ON streams.stream = events.stream ORDER BY events.number"
     )
     number = 0
     while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-        for terminal_id, inc, seq, outcome, reason, points, received_ms, occurred_ms, quality, is_late, raw in rows:
+        for row in rows:
+            terminal_id, inc, fork, seq, outcome, reason, points, received_ms, occurred_ms, quality, is_late, raw = row
             number += 1
             fields = {
                 "terminal_id": terminal_id,
                 "inc": inc,
                 "seq": seq,
+                "fork": fork,
                 "outcome": outcome,
                 "reason": reason,
                 "points": points,
