@@ -125,21 +125,12 @@ def outboxes_are_empty(world: "World") -> str | None:
     return None
 
 
-<<<<<<< Updated upstream
 def nobody_is_quarantined(world: "World") -> str | None:
     """No till was taken for two, whatever came late, twice or from a dead process: none runs on two machines."""
     taken = [name for (name,) in world.hub.rows("SELECT terminal_id FROM terminals WHERE quarantined_ms IS NOT NULL")]
     return f"taken for two: {taken}" if taken else None
 
 
-def nothing_is_negative(world: "World") -> str | None:
-    """No account is below zero."""
-    below = world.hub.rows("SELECT identifier, points FROM tallies WHERE points < 0")
-    return f"below zero: {below}" if below else None
-
-
-=======
->>>>>>> Stashed changes
 def _hub_events(world: "World") -> dict[tuple[str, str, int], str]:
     rows = world.hub.rows("SELECT terminal_id, inc, seq, raw FROM events JOIN streams USING (stream)")
     return {(terminal_id, inc, seq): raw for terminal_id, inc, seq, raw in rows}
