@@ -29,14 +29,15 @@ from sync.runtime.database import Reader, Writer
 from sync.runtime.near_reader import NearReader
 from sync.runtime.sqlite_file import Connection, DatabaseFull
 
-# Each incarnation that spent, one look at the index for each.
-_INCARNATIONS = """
-WITH RECURSIVE spenders (inc) AS (
-  SELECT min(inc) FROM main.spends
-  UNION ALL SELECT (SELECT min(inc) FROM main.spends WHERE inc > spenders.inc) FROM spenders WHERE inc IS NOT NULL
-)
-SELECT inc FROM spenders WHERE inc IS NOT NULL
+# What the hub's word does not contain: later spends, and those whose event the network refused to carry.
+_OPEN_SPENDS = """
+FROM main.spends s LEFT JOIN main.word_coverage w ON w.inc = s.inc
+WHERE (s.seq > coalesce(w.through, 0)
+  OR EXISTS (SELECT 1 FROM main.set_aside x WHERE x.position = s.position AND x.state = 'withheld'))
 """
+_OF_CUSTOMER = f"""SELECT s.allowance_id, s.inc, s.seq, s.points {_OPEN_SPENDS}
+AND s.allowance_id IN (SELECT allowance_id FROM main.allowances WHERE customer_id = ?)"""
+_OF_ALL = f"SELECT sum(s.points) {_OPEN_SPENDS} AND s.position >= (SELECT contained_before FROM main.trust)"
 # Customers whose wishes and refusals are remembered: those of some busy minutes.
 REMEMBERED_MAX = 200
 
@@ -101,7 +102,7 @@ class Allowances:
 
     def want(self, customer_id: str, points: int) -> Want:
         """Return a wish as the hub counts it: it does not know the spends that are still on their way."""
-        spent = self._near.read(lambda connection: max(_spent_of(connection, customer_id), 0))
+        spent = self._near.read(lambda connection: max(_sum(_spends_of(connection, customer_id)), 0))
         return Want(customer_id=customer_id, points=min(points + spent, POINTS_MAX))
 
     def tell(self, changed: Callable[[frozenset[str]], None]) -> None:
@@ -186,20 +187,19 @@ def read_purse(connection: Connection, customer_id: str | None, subjects: Sequen
     heard = purse.trust.heard
     if customer_id is None or heard is None:
         return purse
-    applied = _applied(connection)
     rows = connection.execute(
         "SELECT allowance_id, amount, spent FROM main.allowances WHERE customer_id = ? AND NOT is_recalled"
         " AND ends_at > ? AND NOT (? AND ends_monotonic <= ?) ORDER BY ends_at, allowance_id",
         (customer_id, now.wall_ms, heard.boot_id == now.boot_id, now.monotonic_ms),
     ).fetchall()
-    spends = _spends_of(connection, customer_id, applied)
+    spends = _spends_of(connection, customer_id) if rows else {}
     held = [Held(one, remaining(amount, spent, spends.get(one, ()), {})) for one, amount, spent in rows]
     return replace(
         purse,
         held=tuple(one for one in held if one.remaining),
         spent=_sum(spends),
-        spent_by_all=_spent_by_all(connection, applied),
-        goodwill=_goodwill(connection, subjects, applied),
+        spent_by_all=_spent_by_all(connection),
+        goodwill=_goodwill(connection, subjects),
     )
 
 
@@ -229,62 +229,43 @@ def rebuild_spends(connection: Connection) -> None:
 def forget_spends(connection: Connection, number: int) -> None:
     """Delete what pruned events of an incarnation took, as far as the hub's word contains them."""
     row = connection.execute(
-        "SELECT i.inc, min(i.pruned_through, w.through) FROM incarnations i JOIN word_coverage w USING (inc)"
-        " WHERE i.number = ?",
+        "SELECT i.first_position, i.first_position + min(i.pruned_through, w.through) FROM incarnations i"
+        " JOIN word_coverage w USING (inc) WHERE i.number = ?",
         (number,),
     ).fetchone()
     if row is not None:
-        connection.execute("DELETE FROM spends WHERE inc = ? AND seq <= ?", row)
-        connection.execute("DELETE FROM goodwill WHERE inc = ? AND seq <= ?", row)
+        connection.execute("DELETE FROM spends WHERE position >= ? AND position < ?", row)
+    connection.execute(
+        "DELETE FROM goodwill WHERE seq <= (SELECT min(i.pruned_through, w.through) FROM incarnations i"
+        " JOIN word_coverage w USING (inc) WHERE i.inc = goodwill.inc AND i.number = ?)",
+        (number,),
+    )
 
 
-def _applied(connection: Connection) -> dict[str, int]:
-    return dict(connection.execute("SELECT inc, through FROM main.word_coverage").fetchall())
-
-
-def _spends_of(connection: Connection, customer_id: str, applied: Mapping[str, int]) -> dict[str, list[Spend]]:
-    """Return the spends of a customer's allowances that the hub's word does not contain.
-
-    One that the hub holds aside is contained in nothing, however far its word goes.
-    """
+def _spends_of(connection: Connection, customer_id: str) -> dict[str, list[Spend]]:
     found: dict[str, list[Spend]] = {}
-    for allowance_id, inc, seq, points, is_aside in connection.execute(
-        "SELECT s.allowance_id, s.inc, s.seq, s.points, EXISTS (SELECT 1 FROM main.set_aside x"
-        " WHERE x.position = s.position AND x.state IN ('parked', 'withheld'))"
-        " FROM main.allowances a JOIN main.spends s USING (allowance_id) WHERE a.customer_id = ?",
-        (customer_id,),
-    ).fetchall():
-        if is_aside or seq > applied.get(inc, 0):
-            found.setdefault(allowance_id, []).append(Spend(inc, seq, points))
+    for allowance_id, inc, seq, points in connection.execute(_OF_CUSTOMER, (customer_id,)).fetchall():
+        found.setdefault(allowance_id, []).append(Spend(inc, seq, points))
     return found
-
-
-def _spent_of(connection: Connection, customer_id: str) -> int:
-    return _sum(_spends_of(connection, customer_id, _applied(connection)))
 
 
 def _sum(spends: Mapping[str, Sequence[Spend]]) -> int:
     return sum(spend.points or 0 for of_one in spends.values() for spend in of_one)
 
 
-def _spent_by_all(connection: Connection, applied: Mapping[str, int]) -> int:
-    """Return what was spent here since the hub's word. By place, because the rows of weeks stay."""
-    total = 0
-    for (inc,) in connection.execute(_INCARNATIONS).fetchall():
-        row = connection.execute(
-            "SELECT sum(points) FROM main.spends WHERE inc = ? AND seq > ?", (inc, applied.get(inc, 0))
-        ).fetchone()
-        total += row[0] or 0 if row else 0
-    return max(total, 0)
+def _spent_by_all(connection: Connection) -> int:
+    row = connection.execute(_OF_ALL).fetchone()
+    return max(row[0] or 0, 0) if row else 0
 
 
-def _goodwill(connection: Connection, subjects: Sequence[str], applied: Mapping[str, int]) -> int:
+def _goodwill(connection: Connection, subjects: Sequence[str]) -> int:
     marks = ", ".join("?" * len(subjects))
-    rows = connection.execute(
-        f"SELECT inc, seq, points FROM main.goodwill WHERE subject IN ({marks})",
+    row = connection.execute(
+        "SELECT sum(g.points) FROM main.goodwill g LEFT JOIN main.word_coverage w ON w.inc = g.inc"
+        f" WHERE g.subject IN ({marks}) AND g.seq > coalesce(w.through, 0)",
         [bytes.fromhex(subject) for subject in subjects],
-    ).fetchall()
-    return sum(points for inc, seq, points in rows if seq > applied.get(inc, 0))
+    ).fetchone()
+    return row[0] or 0 if row else 0
 
 
 def _replace(connection: Connection, when: Reading, word: AllowancesWord, *, by_hello: bool) -> frozenset[str]:
@@ -310,6 +291,11 @@ def _replace(connection: Connection, when: Reading, word: AllowancesWord, *, by_
     )
     connection.executemany("INSERT INTO word_coverage (inc, through) VALUES (?, ?)", word.applied.items())
     note_heard(connection, when, by_hello=by_hello)
+    connection.execute(
+        "UPDATE trust SET contained_before = coalesce("
+        "(SELECT min(s.first_position + coalesce(w.through, 0)) FROM streams s LEFT JOIN word_coverage w USING (inc)"
+        " WHERE coalesce(w.through, 0) < s.length), (SELECT max(position) + 1 FROM journal), 0)"
+    )
     return frozenset(row[0] for row in before) | {one.customer_id for one in word.allowances}
 
 

@@ -221,7 +221,7 @@ def _redemption_here(connection: Connection, redemption_id: str) -> RedemptionHe
     """Return a redemption of this till. One that the hub refused, holds or never got took nothing here."""
     row = connection.execute(
         "SELECT coalesce(j.subject, b.subject), coalesce(j.points, b.points), r.is_reversed,"
-        " a.state IN ('rejected', 'parked', 'withheld'), j.event ->> '$.inc', j.event ->> '$.seq' FROM redemptions r"
+        " a.state IN ('rejected', 'parked', 'withheld'), r.position FROM redemptions r"
         " LEFT JOIN journal j ON j.position = r.position LEFT JOIN bygone b ON b.position = r.position"
         " LEFT JOIN set_aside a ON a.position = r.position"
         " WHERE r.redemption_id = ?",
@@ -229,8 +229,8 @@ def _redemption_here(connection: Connection, redemption_id: str) -> RedemptionHe
     ).fetchone()
     if row is None or row[0] is None:  # its event was lost with a damaged file: the hub decides
         return None
-    subject, points, is_reversed, is_set_aside, inc, seq = row
+    subject, points, is_reversed, is_set_aside, position = row
     taken = connection.execute(
-        "SELECT allowance_id, points FROM spends WHERE inc = ? AND seq = ? ORDER BY allowance_id", (inc, seq)
+        "SELECT allowance_id, points FROM spends WHERE position = ? ORDER BY allowance_id", (position,)
     ).fetchall()
     return RedemptionHere(subject.hex(), 0 if is_set_aside else -points, bool(is_reversed), tuple(taken))

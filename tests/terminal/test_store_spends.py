@@ -189,12 +189,25 @@ async def test_a_refused_redemption_leaves_the_pending_sum_and_gives_nothing_bac
     assert [row.redemption_id for row in (await store.outbox.rows()).rows] == ["d-1", "d-1"]
 
 
-async def test_what_the_hub_holds_aside_is_spent_here_however_far_its_word_goes(store: Store) -> None:
+async def test_what_the_network_does_not_carry_is_spent_here_however_far_the_hubs_word_goes(store: Store) -> None:
     await hear(store, word(allowance(100)))
     await redeem(store, "d-1", 60)
-    await shop.settle_all(store, {1: Verdict(seq=1, outcome=Outcome.PARKED, reason=Reason.HUB_RECOVERING)})
+    await store.journal.withhold(INC, 1, "message_too_large")
     await hear(store, word(allowance(100), applied={INC: 1}))
     assert left(store) == 40
+
+
+async def test_all_that_was_spent_here_since_the_hubs_word_counts_for_the_till(store: Store) -> None:
+    await hear(store, word(allowance(100), allowance(50, "a-2", customer_id="c-2")))
+    await redeem(store, "d-1", 30)
+    await redeem(store, "d-2", 20)
+    await give_back(store, "g-1", "d-2")
+    assert store.allowances.purse("c-2", []).spent_by_all == 30
+    await hear(store, word(allowance(100, spent=30), applied={INC: 1}))
+    assert store.allowances.purse("c-2", []).spent_by_all == 0
+    await redeem(store, "d-3", 5)
+    await hear(store, word(allowance(100)))  # a hub that was brought back from a backup
+    assert store.allowances.purse("c-2", []).spent_by_all == 35
 
 
 async def test_an_old_allowance_is_not_spent_and_goes_back_once(store: Store, clock: FakeClock) -> None:

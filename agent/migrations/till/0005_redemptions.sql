@@ -2,7 +2,8 @@
 
 -- What this till knows of itself. `marker` stands in a file beside the database too, and both change at each start: a
 -- database that came back from a backup does not fit the file. `latest_at` is the latest wall time that was seen since
--- the hub was heard; it and `heard_at` are milliseconds since 1970 UTC, and the monotonic clock is of that boot.
+-- the hub was heard; it and `heard_at` are milliseconds since 1970 UTC, and the monotonic clock is of that boot. The
+-- hub's last word contains every event at a position below `contained_before`.
 CREATE TABLE trust (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   marker TEXT NOT NULL,
@@ -13,6 +14,7 @@ CREATE TABLE trust (
   heard_at INTEGER,
   heard_monotonic INTEGER,
   heard_boot TEXT,
+  contained_before INTEGER NOT NULL DEFAULT 0,
   CHECK ((heard_at IS NULL) = (heard_monotonic IS NULL) AND (heard_at IS NULL) = (heard_boot IS NULL))
 ) STRICT;
 
@@ -45,7 +47,7 @@ CREATE TABLE spends (
   PRIMARY KEY (allowance_id, inc, seq)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX spends_by_place ON spends (inc, seq, points);
+CREATE INDEX spends_by_position ON spends (position);
 
 -- What the store gave beyond the allowances.
 CREATE TABLE goodwill (
