@@ -61,6 +61,8 @@ class Reason(StrEnum):
     QUARANTINED = "quarantined"
     # The hub was brought back from a backup and does not know all allowances yet.
     HUB_RECOVERING = "hub_recovering"
+    # The hub's own code falls over it: kept, and judged again after an upgrade.
+    HUB_FAULT = "hub_fault"
 
 
 class ProblemCode(StrEnum):

@@ -6,10 +6,11 @@ from the books, the next one is applied, and a gap is refused with the seq to go
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 from sync.contract.chain import extend
 from sync.contract.events import EVENT_TYPES
@@ -18,9 +19,9 @@ from sync.hub.allowances import tell
 from sync.hub.batch import Item, Sender
 from sync.hub.books import ParkedEvent, load, parked_events, write
 from sync.hub.clocks import timekeeper
-from sync.hub.fences import Standing, quarantine, standing
+from sync.hub.fences import StaleFence, Standing, quarantine, standing
 from sync.hub.head import Head
-from sync.hub.placing import Piece, place
+from sync.hub.placing import Gap, Piece, place
 from sync.hub.posting import SEQ_BITS, Origin, Posting
 from sync.hub.streams import Stream, kept_verdicts, move_head
 from sync.hub.times import BusinessDay
@@ -28,7 +29,13 @@ from sync.hub.uploads import Upload, read_upload
 from sync.runtime.clock import Clock
 from sync.runtime.database import Writer
 from sync.runtime.metrics import Metrics
-from sync.runtime.sqlite_file import Connection
+from sync.runtime.sqlite_file import DRIVER_ERROR, Connection, ConstraintBroken, translated
+
+# An event that our own code falls over must not block its line for ever; where it falls over everything, nothing is
+# held, the tills keep their events and ring.
+FAULTY_PER_UPLOAD_MAX = 3
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +45,7 @@ class Applied:
     """What an upload did: its verdicts, the stream's new head and the feed's new position.
 
     `differing` are seqs that came changed, from a terminal that does not sign; `forked` counts the events that are kept
-    aside, because two histories of the terminal met.
+    aside, because two histories of the terminal met; `faulty` are seqs that this version of the hub cannot judge.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -47,6 +54,14 @@ class Applied:
     pos: int
     differing: tuple[int, ...]
     forked: int
+    faulty: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Bug:
+    """What our own code fell over."""
+
+    error: Exception
 
 
 class Intake:
@@ -71,6 +86,9 @@ class Intake:
         self._forked = metrics.counter(
             "hub_events_forked", "Events kept aside because two histories of a terminal met; it is quarantined."
         )
+        self._faulty = metrics.counter(
+            "hub_events_faulty", "Events that the hub's own code fell over; they are held until an upgrade."
+        )
         self._differing = metrics.counter(
             "hub_events_differing", "Events that came again with another text; somebody should look."
         )
@@ -87,7 +105,7 @@ class Intake:
         """
         upload = await asyncio.to_thread(read_upload, body, sender, first, proof)
         now = self._clock.now()
-        applied = await self._writer.write(lambda connection: apply_upload(connection, upload, now, self._day))
+        applied = await self._writer.write(lambda connection: apply_around(connection, upload, now, self._day))
         self._head.reached(applied.pos)
         self._count(sender, applied)
         return UploadAnswer(
@@ -98,12 +116,15 @@ class Intake:
         )
 
     async def replay_parked(self) -> int:
-        """Judge again the parked events whose type this version knows; return how many got a verdict."""
-        parked = await self._writer.write(lambda connection: parked_events(connection, EVENT_TYPES))
+        """Judge again the parked events that this version may understand; return how many got a verdict."""
         now = self._clock.now()
-        for event in parked:
-            self._head.reached(await self._writer.write(partial(replay, event=event, now=now)))
-        return len(parked)
+        judged = 0
+        for reason in (Reason.UNKNOWN_TYPE, Reason.HUB_FAULT):
+            for event in await self._writer.write(partial(parked_events, types=EVENT_TYPES, reason=reason)):
+                pos = await self._writer.write(partial(_replay_or_leave, event=event, now=now))
+                self._head.reached(pos or 0)
+                judged += pos is not None
+        return judged
 
     def _count(self, sender: Sender, applied: Applied) -> None:
         self._uploads.inc()
@@ -119,6 +140,14 @@ class Intake:
                 sender.inc,
                 applied.forked,
             )
+        if applied.faulty:
+            self._faulty.inc(len(applied.faulty))
+            _log.error(
+                "the hub could not judge events and holds them: terminal=%s inc=%s seqs=%s",
+                sender.terminal_id,
+                sender.inc,
+                ",".join(map(str, applied.faulty)),
+            )
         if applied.differing:
             self._differing.inc(len(applied.differing))
             _log.warning(
@@ -128,6 +157,55 @@ class Intake:
                 applied.differing[0],
                 len(applied.differing),
             )
+
+
+def apply_around(connection: Connection, upload: Upload, now: datetime, day: BusinessDay) -> Applied:
+    """Apply a range as `apply_upload` does; a few events that our own code falls over are held, and the rest counts.
+
+    Raises:
+        StaleFence, Gap, DatabaseError: as there.
+        Exception: our own code falls over more than a few of them, or not over an event.
+    """
+    held: set[int] = set()
+
+    def holding(seqs: set[int]) -> Callable[[], Applied]:
+        items = [replace(item, fact=None, fault=Reason.HUB_FAULT) if item.seq in seqs else item for item in upload.items]
+        asked = replace(upload, items=tuple(items)) if seqs else upload
+        return lambda: apply_upload(connection, asked, now, day)
+
+    while isinstance(applied := _tried(connection, holding(held)), _Bug):
+        others = [item.seq for item in upload.items if item.seq not in held]
+        if len(held) == FAULTY_PER_UPLOAD_MAX or not others:
+            raise applied.error
+        good, bad = 0, len(others)  # judging so many of them works, and does not
+        if isinstance(_tried(connection, holding(held | set(others)), keeps=False), _Bug):
+            raise applied.error
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            falls = isinstance(_tried(connection, holding(held | set(others[middle:])), keeps=False), _Bug)
+            good, bad = (good, middle) if falls else (middle, bad)
+        held.add(others[good])
+    return replace(applied, faulty=tuple(sorted(held))) if held else applied
+
+
+def _tried(connection: Connection, work: Callable[[], T], *, keeps: bool = True) -> T | _Bug:
+    """Return what `work` returns, or the bug that it fell over, of which nothing stays in the caller's transaction.
+
+    Raises:
+        StaleFence, Gap, or an error of the driver: no bug of ours.
+    """
+    connection.execute("SAVEPOINT judging")
+    try:
+        result: T | _Bug = work()
+    except Exception as error:
+        is_bug = not isinstance(error, StaleFence | Gap | DRIVER_ERROR)
+        if not is_bug and not isinstance(translated(error), ConstraintBroken):
+            raise
+        result = _Bug(error)
+    if isinstance(result, _Bug) or not keeps:
+        connection.execute("ROLLBACK TO judging")
+    connection.execute("RELEASE judging")
+    return result
 
 
 def apply_upload(connection: Connection, upload: Upload, now: datetime, day: BusinessDay) -> Applied:
@@ -191,6 +269,12 @@ def _move_head(connection: Connection, upload: Upload, piece: Piece, posting: Po
     pos = max(kept.pos for kept in posting.fresh if kept.number >> SEQ_BITS == stream.number)
     move_head(connection, stream.number, through, pos, chain)
     return through, chain
+
+
+def _replay_or_leave(connection: Connection, event: ParkedEvent, now: datetime) -> int | None:
+    """Judge a parked event anew; None where this version cannot judge it either."""
+    pos = _tried(connection, lambda: replay(connection, event, now))
+    return None if isinstance(pos, _Bug) else pos
 
 
 def replay(connection: Connection, event: ParkedEvent, now: datetime) -> int:

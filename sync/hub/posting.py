@@ -28,7 +28,7 @@ from sync.hub.verdicts import Decision, Sale, judge_reversal, judge_sale
 SEQ_BITS = 32
 SEQ_MAX = (1 << SEQ_BITS) - 1
 # The faults of events that are kept to be judged later.
-_HELD_BACK = frozenset({Reason.UNKNOWN_TYPE, Reason.FORK, Reason.QUARANTINED})
+_HELD_BACK = frozenset({Reason.UNKNOWN_TYPE, Reason.FORK, Reason.QUARANTINED, Reason.HUB_FAULT})
 
 
 def event_number(stream: int, seq: int) -> int:

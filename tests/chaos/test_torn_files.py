@@ -36,7 +36,8 @@ class Copies:
         self.into = into
         self.count = 0
 
-    def watch(self, connection: Connection) -> None:
+    def watch(self, connection: Any) -> None:
+        """Take a copy before each statement; only the driver's own connection can tell of them."""
         connection.set_trace_callback(lambda _: self.take())
 
     def take(self) -> None:
