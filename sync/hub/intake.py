@@ -169,7 +169,9 @@ def apply_around(connection: Connection, upload: Upload, now: datetime, day: Bus
     held: set[int] = set()
 
     def holding(seqs: set[int]) -> Callable[[], Applied]:
-        items = [replace(item, fact=None, fault=Reason.HUB_FAULT) if item.seq in seqs else item for item in upload.items]
+        items = [
+            replace(item, fact=None, fault=Reason.HUB_FAULT) if item.seq in seqs else item for item in upload.items
+        ]
         asked = replace(upload, items=tuple(items)) if seqs else upload
         return lambda: apply_upload(connection, asked, now, day)
 
