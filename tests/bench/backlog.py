@@ -43,8 +43,12 @@ async def backlog(world: World, _: int) -> list[Finding]:
     size = world.size
     raw_is = f"the peak of the same drain with {some:,} waiting"
     same = (Bound("ratio", "<=", 1.1),)
+    alike = (Bound("ratio", ">=", 0.8), Bound("ratio", "<=", 1.2))
+    raw_rate_is = f"our rate with {some:,} waiting"
+    rates = (Round(more.rate, less.rate),)
     return [
         *(_rate(size, waiting, drain) for waiting, drain in ((some, less), (many, more))),
+        Finding("backlog", f"{many}_waiting_as_{some}", size, "events/s", rates, raw_rate_is, alike),
         Finding("backlog", f"agent_rss_at_{many}", size, "MB", (Round(more.agent_mb, less.agent_mb),), raw_is, same),
         Finding("backlog", f"hub_rss_at_{many}", size, "MB", (Round(more.hub_mb, less.hub_mb),), raw_is, same),
     ]

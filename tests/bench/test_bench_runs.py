@@ -45,3 +45,9 @@ def test_the_bench_runs_whole_and_gives_valid_json(work: Path, tmp_path: Path, n
         if finding["name"].partition(".")[0] in OF_THE_LINE:
             assert finding["raw_is"]
             assert finding["ratio"]["median"] > 0
+
+
+def test_the_page_about_the_figures_names_every_measure() -> None:
+    page = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
+
+    assert [name for name in MEASURES if f"`{name}`" not in page] == []
