@@ -248,10 +248,10 @@ class World:
             seconds = await started.until(lambda: till.knows(self.size), LOAD_S_MAX, look_s=_LOOK_S)
             return till, {"load_s": seconds, "peak_rss_mb": started.peak_rss_mb}
 
-    async def plain(self) -> Path:
-        """Return the plain SQLite file with the rows of the till's cache."""
+    async def plain(self, *, anew: bool = False) -> Path:
+        """Return the plain SQLite file with the rows of the till's cache, made `anew` where its cost is asked for."""
         path = self.folder / "plain.db"
-        if not self.is_made("plain"):
+        if anew or not self.is_made("plain"):
             till = await self.till()
             self.say(f"loading {self.size:,} customers into plain SQLite")
             loaded = await asyncio.to_thread(load_plain, path, till.state, till.database_key, till.cache_number)
