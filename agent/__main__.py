@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     export = _command(outbox, "export", "write the same events as NDJSON of CloudEvents", commands.outbox_export)
     export.add_argument("-o", "--output", metavar="FILE", type=Path, help="the file to write; default: standard output")
     _takes_config(export)
+    cache = groups.add_parser("cache", help="the customers that this till holds").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    compare = _command(cache, "compare", "compare them with the hub's", commands.cache_compare)
+    compare.add_argument("--wait", metavar="SECONDS", type=float, default=60.0, help="how long to wait for the result")
+    _takes_config(compare)
     key = groups.add_parser("key", help="the key of the point-of-sale software").add_subparsers(
         metavar="COMMAND", required=True
     )

@@ -25,6 +25,7 @@ from sync.contract.protocol import EnrolledBefore, EnrolRequest
 from sync.hub_client import enrol as enrol_at_hub
 from sync.hub_client import hub_address
 from sync.hub_errors import HubError, HubSetupError
+from sync.runtime.clock import SystemClock
 from sync.runtime.settings import load
 from sync.runtime.state_lock import hold, private_folder
 
@@ -32,6 +33,7 @@ Command = Callable[[argparse.Namespace], Awaitable[int]]
 _NO_CODE = "this is no enrolment code; type it as `loyalty-hub terminals invite` printed it, or scan its QR code"
 # Longer than any invitation.
 _SAID_CHARS_MAX = 2_000
+COMPARED_LOOK_S = 0.5
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -122,6 +124,22 @@ async def outbox_export(asked: argparse.Namespace) -> int:
             async for piece in till.export():
                 file.write(piece)
     print(asked.output)  # noqa: T201
+    return 0
+
+
+async def cache_compare(asked: argparse.Namespace) -> int:
+    """Have the running till compare its customers with the hub's, and say what came of it."""
+    clock = SystemClock()
+    async with till_client(load(asked.config, Settings)) as till:
+        before = (await till.cache_comparison())["compared_at"]
+        await till.compare_cache()
+        until_s = clock.monotonic() + asked.wait
+        while (told := await till.cache_comparison())["compared_at"] == before:
+            if clock.monotonic() >= until_s:
+                raise CommandError("asked; the till compares when it is next in step with the hub; see its log")
+            await clock.sleep(COMPARED_LOOK_S)
+    accounts = told["accounts"]
+    print(f"{accounts} accounts were otherwise and are right now" if accounts else "no difference")  # noqa: T201
     return 0
 
 

@@ -7,8 +7,9 @@ from sync.runtime.clock import Clock
 from sync.runtime.metrics import Metrics
 
 
-def count(metrics: Metrics, screen: Screen, store: Store, clock: Clock) -> None:
-    """Tell of the outbox, the line and the files."""
+def count(metrics: Metrics, screen: Screen, store: Store, comparer: Comparer, clock: Clock) -> None:
+    """Tell of the outbox, the line, the files and the comparisons with the hub."""
+    _count_compared(metrics, comparer)
 
     def oldest_s() -> float:
         oldest = screen.state.outbox.oldest_at
@@ -27,8 +28,7 @@ def count(metrics: Metrics, screen: Screen, store: Store, clock: Clock) -> None:
     metrics.gauge_of("salvage_lost", "Events lost with a damaged file, found at this start.", lambda: float(lost))
 
 
-def count_compared(metrics: Metrics, comparer: Comparer) -> None:
-    """Tell of the comparisons with the hub."""
+def _count_compared(metrics: Metrics, comparer: Comparer) -> None:
     metrics.gauge_of(
         "cache_compared_timestamp_seconds",
         "When the customers here were last compared with the hub's; 0 before the first time.",

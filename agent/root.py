@@ -19,7 +19,7 @@ from agent import keys
 from agent.config import Settings
 from agent.counter import Counter
 from agent.display import CustomerDisplay
-from agent.figures import count, count_compared
+from agent.figures import count
 from agent.imaging.decoder import Decoder
 from agent.recognition import Chain, HubWord
 from agent.reserving import TIMEOUTS, hub_asked, reservations
@@ -124,6 +124,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         asked = hub_asked(keeper, line)
         counter = Counter(store, screen, _chain(settings, enrolment.now), clock, _hub_word(line, clock), asked)
         decoder = await stack.enter_async_context(Decoder())
+        comparer = Comparer(store.cache, enrolment.client(session), clock)
         behind = Behind(
             counter,
             screen,
@@ -132,18 +133,17 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             board,
             metrics,
             clock,
-            PosKey(keys.pos_key(settings.pos_key_file, settings.api.key_group)),
-            lambda: keys.new_pos_key(settings.pos_key_file, settings.api.key_group),
+            *_pos_keys(settings),
             settings.sessions_file,
             settings.api.searches_per_minute,
+            comparer,
         )
         app = local_door(behind, f"http://{settings.api.host}:{settings.api.port}")
         at = await stack.enter_async_context(serve(app, settings.api.host, settings.api.port))
-        count(metrics, screen, store, clock)
-        uploads = _Uploads(settings, enrolment, store, line, clock)
-        watchdog = Watchdog(uploads.open, store.journal.waiting, line, clock)
+        count(metrics, screen, store, comparer, clock)
+        watchdog = Watchdog(_Uploads(settings, enrolment, store, line, clock).open, store.journal.waiting, line, clock)
         standing.watch(watchdog)
-        puller = _puller(store, enrolment.client(session), metrics, (line, screen), clock)
+        puller = Puller(store.cache, enrolment.client(session), line, screen.touched, clock, comparer)
         scanner = _Scanner(settings, decoder, counter, clock)
         async with asyncio.TaskGroup() as group:
             running_tasks = [
@@ -327,11 +327,10 @@ async def _watch_store(store: Store, screen: Screen, line: Line, standing: "_Sta
         await clock.sleep(STORE_LOOK_S)
 
 
-def _puller(store: Store, hub: HubClient, metrics: Metrics, told: tuple[Line, Screen], clock: Clock) -> Puller:
-    line, screen = told
-    comparer = Comparer(store.cache, hub, clock)
-    count_compared(metrics, comparer)
-    return Puller(store.cache, hub, line, screen.touched, clock, comparer)
+def _pos_keys(settings: Settings) -> tuple[PosKey, Callable[[], str]]:
+    """Return the key of the point of sale, and what makes a new one."""
+    file, group = settings.pos_key_file, settings.api.key_group
+    return PosKey(keys.pos_key(file, group)), lambda: keys.new_pos_key(file, group)
 
 
 def _chain(settings: Settings, enrolment: keys.Enrolment) -> Chain:

@@ -69,6 +69,14 @@ class TillClient:
         """Let the running till replace the POS key; the old one ends at once."""
         await self.call("POST", "/api/v1/pos-key", {})
 
+    async def compare_cache(self) -> None:
+        """Let the running till compare its customers with the hub's soon."""
+        await self.call("POST", "/api/v1/cache/comparison", {})
+
+    async def cache_comparison(self) -> dict[str, Any]:
+        """Return what came of the newest comparison."""
+        return await self.call("GET", "/api/v1/cache/comparison")
+
     @asynccontextmanager
     async def _answer(
         self, method: str, path: str, body: dict[str, Any] | None = None

@@ -12,6 +12,7 @@ from agent.screen import Screen
 from agent.store.outbox import Outbox
 from agent.version import VERSION
 from agent.web.access import Access
+from agent.web.cache_routes import CacheRoutes
 from agent.web.customer_routes import CustomerRoutes
 from agent.web.display_routes import DisplayRoutes
 from agent.web.guard import Guard, PosKey
@@ -23,6 +24,7 @@ from agent.web.session_file import SessionFile
 from agent.web.sessions import PageDoor, Scope
 from agent.web.system_routes import SystemRoutes
 from agent.web.till_routes import TillRoutes
+from sync.pump.comparing import Comparer
 from sync.runtime.clock import Clock
 from sync.runtime.metrics import Metrics
 from sync.runtime.problems import problem_middleware
@@ -50,6 +52,7 @@ class Behind:
     new_key: Callable[[], str]
     sessions_file: Path
     searches_per_minute: int
+    comparer: Comparer
 
 
 def local_door(behind: Behind, server: str) -> web.Application:
@@ -70,7 +73,7 @@ def local_door(behind: Behind, server: str) -> web.Application:
     redemptions = RedemptionRoutes(behind.counter.redeeming, behind.metrics)
     till = TillRoutes(behind.counter, behind.screen, behind.outbox)
     display = DisplayRoutes(behind.display)
-    rooms = (sales, redemptions, customers, till, display, system)
+    rooms = (sales, redemptions, customers, till, display, CacheRoutes(behind.comparer), system)
     operations = tuple(operation for room in rooms for operation in room.table())
     system.describe(operations, version=VERSION, server=server)
     pages = page_routes()

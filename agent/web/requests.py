@@ -3,12 +3,13 @@
 from typing import Annotated, Literal
 
 from aiohttp import web
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
 
 from agent.store.outbox import EntryState, OutboxRow
 from agent.web.sessions import Scope
 from sync.contract.customers import Code, Value, Wording
 from sync.contract.events import Strict
+from sync.pump.comparing import Comparer
 from sync.runtime.problems import NOT_FOUND, Problem
 
 SMALL_BYTES_MAX = 4 * 1024
@@ -98,6 +99,24 @@ class Health(Value):
     """Only whether it lives."""
 
     ok: bool
+
+
+class CacheComparison(Value):
+    """The newest comparison with the hub since the start: when, and how many accounts were otherwise; null for none."""
+
+    is_due: bool
+    compared_at: AwareDatetime | None
+    accounts: int | None
+
+    @classmethod
+    def of(cls, comparer: Comparer) -> "CacheComparison":
+        """Return what a comparer says of itself."""
+        last = comparer.last
+        return cls(
+            is_due=comparer.is_due,
+            compared_at=last.at if last is not None else None,
+            accounts=last.accounts if last is not None else None,
+        )
 
 
 class Readiness(Value):

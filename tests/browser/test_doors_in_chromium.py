@@ -54,6 +54,7 @@ WRITES: dict[str, Any] = {
     "/api/v1/page-links": {},
     "/api/v1/screen/unlock": {},
     "/api/v1/pos-key": {},
+    "/api/v1/cache/comparison": {},
 }
 
 # Each returns what the hostile page got hold of; "" where that was nothing.

@@ -36,6 +36,8 @@ _CALLS: dict[str, tuple[str, Any, int]] = {
     "searchCustomers": ("/api/v1/customers/search", {"text": "tremblay"}, 200),
     "getCustomer": ("/api/v1/customers/c-1", None, 200),
     "getScreen": ("/api/v1/screen", None, 200),
+    "compareCache": ("/api/v1/cache/comparison", {}, 200),
+    "getCacheComparison": ("/api/v1/cache/comparison", None, 200),
     "quoteSale": ("/api/v1/quotes", {"net_minor": 500, "currency": "CAD", "card": shop.card()}, 200),
     "listActs": ("/api/v1/acts?limit=3", None, 200),
     "beginShift": ("/api/v1/shifts", {}, 200),
@@ -133,6 +135,6 @@ async def test_the_front_page_lists_every_operation_for_a_point_of_sale(tmp_path
         for path, methods in paths.items()
         for method in methods
         # The page's own way in, and what the command line does for its user.
-        if path not in ("/api/v1/sessions", "/api/v1/page-links", "/api/v1/pos-key")
+        if path not in ("/api/v1/sessions", "/api/v1/page-links", "/api/v1/pos-key", "/api/v1/cache/comparison")
     }
     assert listed == served
