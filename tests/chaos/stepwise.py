@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
 
+from agent import reserving
 from sync.hub import snapshot_files, snapshots
 from sync.hub.founding import Founding, database_file, found
 from sync.hub.programs import enact
@@ -23,7 +24,7 @@ from sync.hub.reserving import Reserving
 from sync.hub.terminals import NewTerminal, Place, enrol
 from sync.hub_errors import HubError, HubUnreachable
 from sync.pump.allowances import Reservations
-from sync.pump.ports import Cache, Journal
+from sync.pump.ports import Cache, Journal, Reserved
 from sync.pump.puller import Puller
 from sync.pump.pusher import Pusher
 from sync.runtime.database import open_writer
@@ -33,7 +34,7 @@ from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE, HubSide
 from tests.chaos.simulation.till_side import Recorded, TillSide
 from tests.chaos.simulation.virtual import Machine, SimClock
 from tests.chaos.simulation.wire import Ask, Wire
-from tests.chaos.simulation.world import PROGRAM, Broken, World
+from tests.chaos.simulation.world import CUSTOMERS, OPENINGS, PROGRAM, Broken, World, customer_row
 
 TERMINALS = ("till-1", "till-2")
 # Enough for a whole backlog or a whole snapshot, in the smallest parts there are.
@@ -73,6 +74,7 @@ class Way(Wire):
     uploads: list[Ask] = field(default_factory=list)
     pusher: Pusher | None = None
     puller: Puller | None = None
+    keeper: Reservations | None = None
 
     async def deliver_again(self, number: int) -> None:
         """Let an old upload arrive once more; nobody waits for the answer."""
@@ -121,6 +123,14 @@ async def _wait_for_ever(_: object) -> NoReturn:
     raise AssertionError
 
 
+class StillReservations(Reservations):
+    """What keeps the allowances up, and leaves its turns to the test."""
+
+    def __init__(self, reserved: Reserved, hub: Way, *rest: Any) -> None:
+        super().__init__(reserved, hub, *rest)
+        hub.keeper = self
+
+
 @contextlib.contextmanager
 def still() -> Iterator[None]:
     """Let nothing of a shop go on by itself for the length of the block, and a snapshot have several chunks."""
@@ -131,6 +141,7 @@ def still() -> Iterator[None]:
     with (
         mock.patch.object(till_side, "Pusher", StillPusher),
         mock.patch.object(till_side, "Puller", StillPuller),
+        mock.patch.object(reserving, "Reservations", StillReservations),
         mock.patch.object(Reservations, "run", _wait_for_ever),
         mock.patch.object(Reserving, "run", _wait_for_ever),
         mock.patch.object(snapshots, "chunk_texts", small_chunks),
@@ -204,6 +215,14 @@ class SteppedTill(TillSide):
             await self.way.puller._turn()
         self.way.fate = Fate.PASS
 
+    async def reserve(self, fate: Fate = Fate.PASS) -> None:
+        """Do the next thing for the allowances: give back what is due, and ask for what is wished."""
+        assert self.way.keeper is not None
+        self.way.fate = fate
+        with contextlib.suppress(HubError):
+            await self.way.keeper._turn()
+        self.way.fate = Fate.PASS
+
     async def prune(self) -> None:
         """Say hello, and let the time pass after which the till keeps no more what the hub has."""
         assert self.life is not None
@@ -220,8 +239,8 @@ class SteppedTill(TillSide):
         self.pruned |= before
 
 
-async def open_shop(folder: Path, die: random.Random) -> World:
-    """Return a running shop on new files in a folder."""
+async def open_shop(folder: Path, die: random.Random, *, is_lossy: bool) -> World:
+    """Return a running shop on new files in a folder, whose customers open with some points."""
     hub = HubSide(folder / "hub", Machine("hub", die), SteppedClock("boot-hub"))
     hub.folder.mkdir()
     async with open_writer(database_file(hub.folder)) as writer:
@@ -230,11 +249,13 @@ async def open_shop(folder: Path, die: random.Random) -> World:
         for name in TERMINALS:
             new = NewTerminal(name, f"credential-of-{name}-that-is-long-enough", "0.1.0")
             await writer.write(lambda connection, new=new: enrol(connection, new, Place(STORE, ""), hub.clock.now()))  # type: ignore[misc]
-    world = World(die, folder, is_lossy=False, hub=hub)
+    world = World(die, folder, is_lossy, hub)
+    world.customers = {one: customer_row(one, OPENINGS[one]) for one in CUSTOMERS}
     await hub.start()
     for name in TERMINALS:
         (folder / name).mkdir()
         till = SteppedTill(name, folder / name, Way(name, hub, Machine(name, die), world.note), world.seen)
+        till.has_honest_disk = not is_lossy
         await till.start()
         assert till.life is not None
         await till.life.store.cache.keep_program(PROGRAM)
@@ -264,6 +285,7 @@ async def come_to_rest(world: World) -> None:
             till = till_of(world, number)
             await till.push_all()
             await till.pull()
+            await till.reserve()
         await world.hub.door.look_for_recovery()
         if not world._unrest():
             break
