@@ -120,25 +120,24 @@ class Payer:
 
 @dataclass(frozen=True, slots=True)
 class RedemptionDraft:
-    """A redemption before it has its place in the journal, or the reversal of one: event, answer, and what it changes.
+    """A redemption before it has its place in the journal, or the reversal of one: event, answer, and what it takes.
 
-    `taken` is what each allowance gives, below 0 what it gets back.
+    A reversal gives nothing back to the allowances here: another till may have reversed the same, so the hub says it.
     """
 
     event: EventDraft
     answer: RedemptionResult | RedemptionReversalResult
-    taken: tuple[tuple[str, int], ...]
+    taken: tuple[tuple[str, int], ...] = ()
     goodwill: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RedemptionHere:
-    """A redemption that this till recorded: its subject, the points it took, and from which allowances, if known."""
+    """A redemption that this till recorded: its subject, and the points it took."""
 
     subject: str
     points: int
     is_reversed: bool
-    taken: tuple[tuple[str, int], ...] = ()
 
 
 def price(request: RedemptionRequest, program: Program) -> int:
@@ -202,7 +201,7 @@ def plan_redemption_reversal(
     flags: tuple[Flag, ...],
     recorded_at: datetime,
 ) -> RedemptionDraft:
-    """Return the event of a reversal, and what goes back into the allowances that it came from."""
+    """Return the event of a reversal. One that is not known here, or was reversed before, gives nothing back here."""
     gives = here is not None and not here.is_reversed
     points = here.points if here is not None and gives else 0
     state = RedemptionReversalState.REDEMPTION_NOT_KNOWN_HERE
@@ -219,8 +218,7 @@ def plan_redemption_reversal(
     data = {"reversal_id": request.reversal_id, "redemption_id": redemption_id} | _optional(request.staff_ref, flags)
     subject = here.subject if here is not None else None
     event = EventDraft(REDEMPTION_REVERSED, subject, request.occurred_at, data, points)
-    back = here.taken if here is not None and gives else ()
-    return RedemptionDraft(event, answer, tuple((allowance_id, -taken) for allowance_id, taken in back))
+    return RedemptionDraft(event, answer)
 
 
 def wish(program: Program, posted: int) -> int:

@@ -102,7 +102,7 @@ class Allowances:
 
     def want(self, customer_id: str, points: int) -> Want:
         """Return a wish as the hub counts it: it does not know the spends that are still on their way."""
-        spent = self._near.read(lambda connection: max(_sum(_spends_of(connection, customer_id)), 0))
+        spent = self._near.read(lambda connection: _sum(_spends_of(connection, customer_id)))
         return Want(customer_id=customer_id, points=min(points + spent, POINTS_MAX))
 
     def tell(self, changed: Callable[[frozenset[str]], None]) -> None:
@@ -204,7 +204,7 @@ def read_purse(connection: Connection, customer_id: str | None, subjects: Sequen
 
 
 def rebuild_spends(connection: Connection) -> None:
-    """Write down again what the events of the journal took from allowances; what was given back waits for the hub."""
+    """Write down again what the events of the journal took from allowances."""
     place = "j.event ->> '$.inc', j.event ->> '$.seq'"
     connection.execute(
         "INSERT OR IGNORE INTO spends (allowance_id, inc, seq, position, points)"
@@ -255,7 +255,7 @@ def _sum(spends: Mapping[str, Sequence[Spend]]) -> int:
 
 def _spent_by_all(connection: Connection) -> int:
     row = connection.execute(_OF_ALL).fetchone()
-    return max(row[0] or 0, 0) if row else 0
+    return row[0] or 0 if row else 0
 
 
 def _goodwill(connection: Connection, subjects: Sequence[str]) -> int:

@@ -182,8 +182,7 @@ def record_giving_back(connection: Connection, terminal: Terminal, stamp: Stamp,
             )
         return Redeemed(known[1], None, known[2].hex() if known[2] else None)
     planned = entry.plan(_redemption_here(connection, entry.redemption_id))
-    position, seq = append(connection, terminal, stamp, planned.event)
-    _note_spends(connection, planned, terminal.inc, seq, position)
+    position, _ = append(connection, terminal, stamp, planned.event)
     result = planned.answer.model_dump_json(exclude={"kind"})
     connection.execute(
         "INSERT INTO redemption_reversals (reversal_id, fingerprint, redemption_id, position, result)"
@@ -221,7 +220,7 @@ def _redemption_here(connection: Connection, redemption_id: str) -> RedemptionHe
     """Return a redemption of this till. One that the hub refused, holds or never got took nothing here."""
     row = connection.execute(
         "SELECT coalesce(j.subject, b.subject), coalesce(j.points, b.points), r.is_reversed,"
-        " a.state IN ('rejected', 'parked', 'withheld'), r.position FROM redemptions r"
+        " a.state IN ('rejected', 'parked', 'withheld') FROM redemptions r"
         " LEFT JOIN journal j ON j.position = r.position LEFT JOIN bygone b ON b.position = r.position"
         " LEFT JOIN set_aside a ON a.position = r.position"
         " WHERE r.redemption_id = ?",
@@ -229,8 +228,5 @@ def _redemption_here(connection: Connection, redemption_id: str) -> RedemptionHe
     ).fetchone()
     if row is None or row[0] is None:  # its event was lost with a damaged file: the hub decides
         return None
-    subject, points, is_reversed, is_set_aside, position = row
-    taken = connection.execute(
-        "SELECT allowance_id, points FROM spends WHERE position = ? ORDER BY allowance_id", (position,)
-    ).fetchall()
-    return RedemptionHere(subject.hex(), 0 if is_set_aside else -points, bool(is_reversed), tuple(taken))
+    subject, points, is_reversed, is_set_aside = row
+    return RedemptionHere(subject.hex(), 0 if is_set_aside else -points, bool(is_reversed))

@@ -170,19 +170,17 @@ def test_no_redemption_takes_more_than_there_is(
 
 @given(st.data())
 def test_an_allowance_is_never_spent_beyond_its_amount_whatever_word_is_heard(data: st.DataObject) -> None:
-    """The hub judges a prefix of the events; its words arrive as of any prefix, in order within one epoch."""
+    """The hub judges a prefix of the events; its words arrive as of any prefix."""
     amount = data.draw(st.integers(1, 40))
     spends: list[Spend] = []
     judged, heard = 0, (0, 0)
-    for step in data.draw(st.lists(st.sampled_from(["spend", "undo", "judge", "word"]), max_size=30)):
+    for step in data.draw(st.lists(st.sampled_from(["spend", "judge", "word"]), max_size=30)):
         left = remaining(amount, heard[1], spends, {"inc": heard[0]})
-        undone = {-spend.points for spend in spends if spend.points and spend.points < 0}
         if step == "spend" and left:
             spends.append(Spend("inc", len(spends) + 1, data.draw(st.integers(1, left))))
-        elif step == "undo" and spends and (last := spends[-1].points or 0) > 0 and last not in undone:
-            spends.append(Spend("inc", len(spends) + 1, -last))
         elif step == "judge" and judged < len(spends):
             judged += 1
         elif step == "word":
-            heard = (judged, sum(spend.points or 0 for spend in spends[:judged]))
+            heard_of = data.draw(st.integers(0, judged))  # a hub may also come back from a backup
+            heard = (heard_of, sum(spend.points or 0 for spend in spends[:heard_of]))
         assert 0 <= sum(spend.points or 0 for spend in spends) <= amount

@@ -201,13 +201,12 @@ async def test_all_that_was_spent_here_since_the_hubs_word_counts_for_the_till(s
     await hear(store, word(allowance(100), allowance(50, "a-2", customer_id="c-2")))
     await redeem(store, "d-1", 30)
     await redeem(store, "d-2", 20)
-    await give_back(store, "g-1", "d-2")
-    assert store.allowances.purse("c-2", []).spent_by_all == 30
+    assert store.allowances.purse("c-2", []).spent_by_all == 50
     await hear(store, word(allowance(100, spent=30), applied={INC: 1}))
-    assert store.allowances.purse("c-2", []).spent_by_all == 0
+    assert store.allowances.purse("c-2", []).spent_by_all == 20
     await redeem(store, "d-3", 5)
     await hear(store, word(allowance(100)))  # a hub that was brought back from a backup
-    assert store.allowances.purse("c-2", []).spent_by_all == 35
+    assert store.allowances.purse("c-2", []).spent_by_all == 55
 
 
 async def test_an_old_allowance_is_not_spent_and_goes_back_once(store: Store, clock: FakeClock) -> None:

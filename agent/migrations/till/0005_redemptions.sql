@@ -36,14 +36,14 @@ CREATE TABLE word_coverage (
   through INTEGER NOT NULL CHECK (through >= 0)
 ) STRICT, WITHOUT ROWID;
 
--- What an event did to an allowance: above 0 spent, below 0 given back, null: returned, all that was left. Rows stay as
--- long as the event does, because a hub that comes back from a backup may contain less of them than it said before.
+-- What an event took from an allowance; null: it was returned, all that was left. Rows stay as long as the event does,
+-- because a hub that comes back from a backup may contain less of them than it said before.
 CREATE TABLE spends (
   allowance_id TEXT NOT NULL,
   inc TEXT NOT NULL,
   seq INTEGER NOT NULL CHECK (seq >= 1),
   position INTEGER NOT NULL,
-  points INTEGER CHECK (points <> 0),
+  points INTEGER CHECK (points >= 1),
   PRIMARY KEY (allowance_id, inc, seq)
 ) STRICT, WITHOUT ROWID;
 
