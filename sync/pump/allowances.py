@@ -86,20 +86,27 @@ class Reservations:
         epoch, now_s = self._line.epoch, self._clock.monotonic()
         if epoch is None or now_s < self._rests_until_s:
             return
+        while await self._ask_what_is_due(epoch, now_s):
+            await self._give_back()
+
+    async def _ask_what_is_due(self, epoch: str, now_s: float) -> bool:
+        """Ask the next question, and tell whether there was one. One that gets no answer stays due."""
         self._due = self._due or self._wanted(now_s)
         if self._due is None:
-            return
+            return False
         try:
-            await self._hear(epoch, self._due)
+            if not await self._hear(epoch, self._due):
+                raise HubUnreachable("crossed_words")  # the next answer is newer than both
         except HubRefused as error:
-            if self._want_hello(epoch, error):
-                return
-            _log.warning("no allowances from this hub: code=%s", error.code)
-            self._rests_until_s = now_s + REFUSED_REST_S
+            if not self._want_hello(epoch, error):
+                _log.warning("no allowances from this hub: code=%s", error.code)
+                self._rests_until_s = now_s + REFUSED_REST_S
+                self._due = None
+            return False
         if self._due.prefetch:
             self._prefetch_at_s = now_s + PREFETCH_EVERY_S
         self._due = None
-        await self._give_back()
+        return True
 
     def _wanted(self, now_s: float) -> AllowancesRequest | None:
         wants, is_stale = self._reserved.take_wishes()

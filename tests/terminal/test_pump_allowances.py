@@ -168,3 +168,12 @@ async def test_a_customer_at_the_counter_is_asked_for_once_and_the_next_do_not_w
     assert len(rig.book.asked) == before + 1
     await rig.clock.advance(QUIET_S)
     assert await rig.loop.ask("c-2", 50)
+
+
+async def test_a_wish_made_while_the_hub_is_away_is_asked_for_once_it_is_back(rig: Rig) -> None:
+    rig.book.fails.extend([HubUnreachable("timeout")] * 4)
+    rig.greet()
+    await rig.clock.settle()
+    rig.book.wish()
+    await rig.clock.advance(LOOK_S - 1.0)
+    assert [len(request.want) for request in rig.book.asked if request.want] == [1]
