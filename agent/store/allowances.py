@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.purse import Held, Purse, Reading
-from agent.store.trust import note_heard, note_time, read_trust, reading, renew
+from agent.store.trust import TRUST_COLUMNS, note_heard, note_time, read_trust, reading, renew, trust_of
 from sync.contract.allowance import (
     ALLOWANCES_PER_TERMINAL_MAX,
     WANTS_PER_CALL_MAX,
@@ -37,7 +37,9 @@ WHERE (s.seq > coalesce(w.through, 0)
 """
 _OF_CUSTOMER = f"""SELECT s.allowance_id, s.inc, s.seq, s.points {_OPEN_SPENDS}
 AND s.allowance_id IN (SELECT allowance_id FROM main.allowances WHERE customer_id = ?)"""
-_OF_ALL = f"SELECT sum(s.points) {_OPEN_SPENDS} AND s.position >= (SELECT contained_before FROM main.trust)"
+# What everybody's purse begins with, in one look; goodwill is rare and asked for only where there is any.
+_OF_ALL = f"""SELECT (SELECT sum(s.points) {_OPEN_SPENDS} AND s.position >= t.contained_before),
+EXISTS (SELECT 1 FROM main.goodwill), {TRUST_COLUMNS} FROM main.trust t"""
 # Customers whose wishes and refusals are remembered: those of some busy minutes.
 REMEMBERED_MAX = 200
 
@@ -183,7 +185,8 @@ class Allowances:
 
 def read_purse(connection: Connection, customer_id: str | None, subjects: Sequence[str], now: Reading) -> Purse:
     """Return what can be counted on for a customer, as this state of the till's file has it."""
-    purse = Purse(now, read_trust(connection))
+    spent_by_all, has_goodwill, *told = connection.execute(_OF_ALL).fetchone() or (0, 0)
+    purse = Purse(now, trust_of(told), spent_by_all=spent_by_all or 0)
     heard = purse.trust.heard
     if customer_id is None or heard is None:
         return purse
@@ -198,8 +201,7 @@ def read_purse(connection: Connection, customer_id: str | None, subjects: Sequen
         purse,
         held=tuple(one for one in held if one.remaining),
         spent=_sum(spends),
-        spent_by_all=_spent_by_all(connection),
-        goodwill=_goodwill(connection, subjects),
+        goodwill=_goodwill(connection, subjects) if has_goodwill else 0,
     )
 
 
@@ -251,11 +253,6 @@ def _spends_of(connection: Connection, customer_id: str) -> dict[str, list[Spend
 
 def _sum(spends: Mapping[str, Sequence[Spend]]) -> int:
     return sum(spend.points or 0 for of_one in spends.values() for spend in of_one)
-
-
-def _spent_by_all(connection: Connection) -> int:
-    row = connection.execute(_OF_ALL).fetchone()
-    return row[0] or 0 if row else 0
 
 
 def _goodwill(connection: Connection, subjects: Sequence[str]) -> int:

@@ -12,9 +12,10 @@ import json
 import logging
 import secrets
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from agent.purse import Reading, Trust
 from agent.store.files import milliseconds
@@ -23,6 +24,7 @@ from sync.runtime.database import Writer
 from sync.runtime.sqlite_file import Connection, DatabaseError
 from sync.runtime.state_lock import write_private
 
+TRUST_COLUMNS = "is_frozen, latest_at, heard_at, heard_monotonic, heard_boot"
 _MARKER_BYTES = 16
 _MACHINE_FILE = Path("/etc/machine-id")
 # The bit that Python sets in a hardware address which it made up, because it found none.
@@ -73,10 +75,12 @@ async def renew(folder: Path, writer: Writer) -> None:
 
 def read_trust(connection: Connection) -> Trust:
     """Return what this till knows of itself."""
-    row = connection.execute(
-        "SELECT is_frozen, latest_at, heard_at, heard_monotonic, heard_boot FROM main.trust"
-    ).fetchone()
-    if row is None:
+    return trust_of(connection.execute(f"SELECT {TRUST_COLUMNS} FROM main.trust").fetchone() or ())
+
+
+def trust_of(row: Sequence[Any]) -> Trust:
+    """Return what `TRUST_COLUMNS` say; nothing is believed where there is no row."""
+    if not row:
         return Trust(is_frozen=True, heard=None, latest_ms=0)
     is_frozen, latest_ms, heard_at, heard_monotonic, heard_boot = row
     heard = Reading(heard_at, heard_monotonic, heard_boot) if heard_at is not None else None
