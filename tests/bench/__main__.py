@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import sqlcipher3.dbapi2
 
-from tests.bench.findings import Finding, growth, table
+from tests.bench.findings import Finding, growth, notes, table
 from tests.bench.measures import MEASURES
 from tests.bench.rounds import Stopwatch
 from tests.bench.world import World
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.json is not None:
         asked.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(table(findings))
+    print(f"\n{notes(findings)}")
     print(f"\none fdatasync of a page: {sync_us:.0f} µs")
     broken = [finding.name for finding in findings if not all(holds for _, holds in finding.judged())]
     print(

@@ -126,6 +126,16 @@ def table(findings: Iterable[Finding]) -> str:
     return "\n".join(lines)
 
 
+def notes(findings: Iterable[Finding]) -> str:
+    """Return what stands beside the numbers, a line for each that has something."""
+    return "\n".join(
+        f"{finding.name} at {finding.size:,}: "
+        + ", ".join(f"{name} {_short(value) if isinstance(value, float) else value}" for name, value in noted.items())
+        for finding in findings
+        if (noted := finding.notes)
+    )
+
+
 def _row(finding: Finding) -> tuple[str, ...]:
     ours, raw, ratio = finding.ours, finding.raw, finding.ratio
     judged = finding.judged()

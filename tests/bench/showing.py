@@ -6,6 +6,7 @@ on both sides alike.
 """
 
 import asyncio
+import contextlib
 import json
 import random
 from collections.abc import AsyncIterator
@@ -28,7 +29,7 @@ from tests.support.pages import chromium
 # Acts of a round. A world of some hundred customers is only a try of the bench itself.
 _ACTS_MAX, _CUSTOMERS_PER_ACT = 40, 50
 _MS = 1_000
-_TAKEN_S_MAX = 10
+_TAKEN_S_MAX, _SCANS_MAX = 5, 3
 _WINDOW: ViewportSize = {"width": 1366, "height": 768}
 _VIEW, _TOAST = "#view", "#undo p"
 Times = list[float]
@@ -92,12 +93,18 @@ class _Window(NamedTuple):
                 group.create_task(self.keys.send("Input.dispatchKeyEvent", {"type": "keyUp", **named}))
 
     async def timed(self, selector: str, signs: str) -> float:
-        """Return the seconds from the Enter behind these signs until the words of a part are others, and painted."""
-        await self.page.evaluate(_WATCH, selector)
-        await self.type(signs)
-        async with asyncio.timeout(_TAKEN_S_MAX):
-            taken: float = await self.page.evaluate("() => window.taken")
-        return taken / _MS
+        """Return the seconds from the Enter behind these signs until the words of a part are others, and painted.
+
+        A busy machine may bring the keys so far apart that they are typing and no scan; then they are scanned again.
+        """
+        for _ in range(_SCANS_MAX if signs else 1):
+            await self.page.evaluate(_WATCH, selector)
+            await self.type(signs)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TAKEN_S_MAX):
+                    taken: float = await self.page.evaluate("() => window.taken")
+                return taken / _MS
+        raise RuntimeError(f"the page did not answer to {signs or 'Enter'}")
 
 
 class _Counter:
