@@ -106,4 +106,12 @@ def _durable(file: Path) -> sqlite3.Connection:
 
 if __name__ == "__main__":
     _, port, file = sys.argv
-    web.run_app(application(Path(file)), host="127.0.0.1", port=int(port), access_log=None, print=None)
+    web.run_app(
+        # Polls are held for ever here, and nobody waits for their answers when it stops.
+        application(Path(file)),
+        host="127.0.0.1",
+        port=int(port),
+        shutdown_timeout=0.1,
+        access_log=None,
+        print=None,
+    )
