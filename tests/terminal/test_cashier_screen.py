@@ -92,8 +92,12 @@ async def test_a_sale_and_its_undo_are_the_same_act_in_both_tabs_with_the_balanc
             assert (state["view"]["customer_id"], state["view"]["balance"]["pending"]) == ("c-1", 10)
             assert _moment(result) - _moment(state["act"]) < timedelta(milliseconds=1)
             assert state["act"] == {
+                "kind": "sale",
                 "position": 1,
                 "sale_id": "page-1",
+                "redemption_id": None,
+                "reward_id": None,
+                "reward": None,
                 "customer_id": "c-1",
                 "hint": f"•• {shop.card()[-4:]}",
                 "net_minor": 1000,
