@@ -29,7 +29,7 @@ async def test_a_batch_costs_what_it_carries_however_much_waits(store: Store) ->
     await _wait_with(store, range(51, 20_001))
     many = await _steps(store)
 
-    chain = bytes(32)  # the pusher says it with the verdicts; without it the chain is worked out from the journal, once
+    chain = bytes(32)  # the pusher says it with the verdicts; without it the chain is worked out from the journal
     await store.journal.settle(shop.INC, shop.verdicts(*(_applied(seq) for seq in range(1, 10_001))), chain)
     behind_acked_ones = await _steps(store)
 
