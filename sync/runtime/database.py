@@ -228,7 +228,8 @@ def _transaction(connection: Connection, steps: Sequence[Callable[[Connection], 
 
     error = _attempt(commit)
     if error is not None and connection.in_transaction:
-        connection.execute("ROLLBACK")
+        # Where this fails too, whoever waits hears of the first error, and the next transaction meets this one.
+        _attempt(lambda: connection.execute("ROLLBACK"))
     return error
 
 
@@ -238,7 +239,7 @@ def _wake(works: Sequence[_Waiting[Any]]) -> None:
             waiting.done.set_result(None)
 
 
-def _attempt(action: Callable[[], None]) -> BaseException | None:
+def _attempt(action: Callable[[], object]) -> BaseException | None:
     """Run an action and return its error: on this thread nobody waits for it, elsewhere its caller does."""
     try:
         action()

@@ -10,12 +10,13 @@ import sys
 import time
 from collections import Counter as Tally
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.store.files import till_file
 from sync.runtime.database import open_reader
-from sync.runtime.sqlite_file import Connection
+from sync.runtime.sqlite_file import Connection, DatabaseError
 from tests.support import shop
 from tests.support.chaos_tills import card, chaos_till, enrolled, import_cards
 from tests.support.clock import FakeClock
@@ -68,10 +69,44 @@ async def test_f20_the_databases_thread_outlives_whatever_a_work_raises(
         assert store.outbox.figures().waiting == 1
 
 
+class NoRollback:
+    """A connection on a disk that fails in the middle of taking something back, once."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._fails = True
+
+    def execute(self, sql: str, *rest: Any) -> Any:
+        if sql == "ROLLBACK" and self._fails:
+            self._fails = False
+            raise OSError("input/output error")
+        return self._connection.execute(sql, *rest)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+async def test_f20_whoever_waits_hears_of_an_error_even_where_taking_back_fails_too(tmp_path: Path) -> None:
+    def work(_: Connection) -> None:
+        raise RuntimeError("a bug")
+
+    async with shop.open_till(tmp_path) as store:
+        connection: Any = store.journal._writer._connection
+        connection._connection = NoRollback(connection._connection)
+        async with asyncio.timeout(10.0):
+            with pytest.raises(RuntimeError, match="a bug"):
+                await store.journal._writer.write(work)
+            with pytest.raises(DatabaseError):  # the transaction that was left open is in its way, and goes with it
+                await shop.credit(store)
+            await shop.credit(store)
+        assert store.outbox.figures().waiting == 1
+
+
 # Sells without end, until something that nobody planned for ends it.
 SELLER = """
 import asyncio, itertools, os, signal, sys
 from pathlib import Path
+from typing import Any
 from tests.support import shop
 
 async def main() -> None:
