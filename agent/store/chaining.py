@@ -7,7 +7,7 @@ file was salvaged, is it folded anew from the incarnation's first event.
 from agent.store.entries import Terminal
 from agent.store.files import moment
 from agent.store.pruning import gone_marker
-from sync.contract.chain import chain_start, extend, link
+from sync.contract.chain import CHAIN_LOST, chain_start, extend, link
 from sync.contract.protocol import AppliedThrough
 from sync.runtime.sqlite_file import Connection, Row
 
@@ -27,13 +27,19 @@ def text_at(terminal: Terminal, inc: str, seq: int, place: Row) -> str:
 
 
 def chain_at_ack(connection: Connection, terminal: Terminal, inc: str) -> bytes:
-    """Return the chain behind the last event of an incarnation that the hub has."""
+    """Return the chain behind the last event of an incarnation that the hub has; CHAIN_LOST where it was lost here."""
     row = connection.execute(
         "SELECT first_position, acked_through, acked_chain FROM incarnations WHERE inc = ?", (inc,)
     ).fetchone()
     first_position, acked_through, kept = row or (1, 0, None)
     if kept is not None and acked_through:
         return bytes(kept)
+    is_lost = connection.execute(
+        "SELECT 1 FROM bygone WHERE digest IS NULL AND position >= ? AND position < ? LIMIT 1",
+        (first_position, first_position + acked_through),
+    ).fetchone()
+    if is_lost:
+        return CHAIN_LOST
     places = connection.execute(
         f"{PLACES} WHERE position >= ? AND position < ? ORDER BY position",
         (first_position, first_position + acked_through),

@@ -31,6 +31,8 @@ PROOF_HEADER = "Upload-Proof"
 
 DIGEST_BYTES = 32
 SIGNATURE_BYTES = 64
+# In the place of the chain before an upload, where the terminal lost it together with the digest of an event.
+CHAIN_LOST = bytes(DIGEST_BYTES)
 
 _MARKS = tuple(f'"type":"{kind}"' for kind in (WITHHELD, GONE))
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -93,7 +95,7 @@ class Proof:
     """What an upload carries besides its events: the chain before them, and a signature.
 
     `by` is the incarnation of the process that sends, which need not be the one whose events they are; `fence` is the
-    number that the hub gave it at its last hello.
+    number that the hub gave it at its last hello. `before` is CHAIN_LOST where the terminal does not know it any more.
     """
 
     by: str

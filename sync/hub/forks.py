@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sync.contract.chain import Link, extend
+from sync.contract.chain import CHAIN_LOST, Link, extend
 
 
 class History(NamedTuple):
@@ -34,7 +34,7 @@ def agreement(history: History, held: Sequence[Link], first: int, sent: Sequence
         held: the links of its events from seq `first` on, at least as far as both reach.
         first: the seq of the upload's first event.
         sent: the upload's links.
-        before: the chain before them, as the terminal has it.
+        before: the chain before them, as the terminal has it; where it lost it, what both have is compared alone.
     """
     if not history.first <= first <= history.through + 1:
         return Agreement(0, continues=False)
@@ -47,7 +47,7 @@ def agreement(history: History, held: Sequence[Link], first: int, sent: Sequence
     if same < both:
         return Agreement(same, continues=False)
     is_all_held = len(sent) == same and history.through > first + same - 1
-    is_believed = any(not link.is_known for link in sent[:same])
+    is_believed = before == CHAIN_LOST or any(not link.is_known for link in sent[:same])
     return Agreement(same, is_all_held or is_believed or extend(before, sent[:same]) == history.chain)
 
 

@@ -6,7 +6,7 @@ with, so that nothing of either side is lost or mixed up.
 
 from typing import NamedTuple
 
-from sync.contract.chain import extend
+from sync.contract.chain import CHAIN_LOST, extend
 from sync.hub.forks import Agreement, History, agreement, fork_name
 from sync.hub.streams import Stream, begin_fork, forks_of, kept_links, open_stream
 from sync.hub.uploads import Upload
@@ -93,4 +93,4 @@ def _new_fork(connection: Connection, upload: Upload, at: int) -> Stream:
 
 def _chain_before(upload: Upload, at: int) -> bytes:
     before = upload.proof.before if upload.proof is not None else b""
-    return extend(before, upload.links[:at])
+    return before if before == CHAIN_LOST else extend(before, upload.links[:at])

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from sync.contract.chain import WITHHELD, digest, extend
+from sync.contract.chain import CHAIN_LOST, WITHHELD, digest, extend
 from sync.contract.events import canonical_json
 from sync.contract.protocol import (
     AppliedThrough,
@@ -130,7 +130,7 @@ def settled_chain(batch: Batch, answer: UploadAnswer) -> bytes | None:
     digest the hub alone may know.
     """
     links = batch.links[: answer.applied_through - batch.first + 1]
-    if all(one.is_known for one in links):
+    if batch.before != CHAIN_LOST and all(one.is_known for one in links):
         return extend(batch.before, links)
     return bytes.fromhex(answer.chain) if answer.chain is not None else None
 

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sync.contract.chain import GONE, chain_start, extend, link
+from sync.contract.chain import CHAIN_LOST, GONE, chain_start, extend, link
 from sync.contract.protocol import Outcome, OutcomePut, Reason
 from sync.hub.root import Hub, running
 from sync.hub_client import HubClient
@@ -180,6 +181,30 @@ async def test_a_marker_for_a_lost_event_takes_the_hubs_word_for_the_chain(hub: 
     chain = extend(chain_start(till.enrolment.terminal_id, stream.inc), map(link, stream.events))
     assert answer.chain == chain.hex()
     assert not await is_quarantined(hub)
+
+
+@pytest.mark.parametrize("sent_in", [(3, 3), (2, 4), (3, 5)])
+async def test_a_till_that_lost_its_chain_goes_on_though_an_answer_was_lost_too(
+    hub: Hub, till: WireTill, sent_in: tuple[int, int]
+) -> None:
+    stream = till.stream()
+    for _ in range(5):
+        stream.sale(random_card())
+    await stream.put(1, 3)
+
+    first, last = sent_in
+    batch = replace(stream.batch(first, last), before=CHAIN_LOST)
+    answer = await till.client.upload(batch, till.epoch)
+    assert await is_quarantined(hub) is False
+    if last == answer.applied_through:
+        chain = extend(chain_start(till.enrolment.terminal_id, stream.inc), map(link, stream.events[:last]))
+        assert answer.chain == chain.hex()
+
+    stream.events[3] = stream.events[3].replace("boot-1", "boot-2")
+    if last > 3:
+        again = replace(stream.batch(first), before=CHAIN_LOST)
+        assert PARKED_FORK in verdicts(await till.client.upload(again, till.epoch))
+        assert await is_quarantined(hub)
 
 
 async def test_a_stream_from_before_chains_were_kept_goes_on(hub: Hub, till: WireTill) -> None:

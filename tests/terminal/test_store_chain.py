@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.store import Store
-from sync.contract.chain import GONE, chain_start, extend, link
+from sync.contract.chain import CHAIN_LOST, GONE, chain_start, extend, link
 from sync.contract.protocol import AppliedThrough, Outcome, Verdict
 from sync.pump.ports import Batch
 from sync.pump.steps import settled_chain, withheld_marker
@@ -159,6 +159,22 @@ async def test_where_an_event_is_lost_with_its_digest_the_hubs_word_is_taken(sto
     answer = shop.verdicts(*map(applied, (1, 2, 3))).model_copy(update={"chain": true.hex()})
     assert settled_chain(batch, answer) == true
     assert settled_chain(batch, answer.model_copy(update={"chain": None})) is None
+
+
+async def test_where_the_hub_knows_no_chain_either_the_till_says_that_it_lost_it(store: Store) -> None:
+    await sell(store, 4)
+    await send(store)
+    await lose_first(store)
+    await store.journal.rewind([AppliedThrough(inc=shop.INC, through=2)])
+
+    batch = await next_batch(store, 1)
+    assert batch.before == CHAIN_LOST
+    ahead = shop.verdicts(applied(3))
+    assert settled_chain(batch, ahead) is None
+    await store.journal.settle(shop.INC, ahead, settled_chain(batch, ahead))
+    last = await next_batch(store)
+    assert last.before == CHAIN_LOST
+    assert settled_chain(last, shop.verdicts(applied(4)).model_copy(update={"chain": "ab" * 32})) == b"\xab" * 32
 
 
 async def test_a_chain_that_was_kept_is_never_taken_from_the_hub(store: Store) -> None:
