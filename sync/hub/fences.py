@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sync.contract.chain import Proof
-from sync.contract.protocol import IncarnationLength
+from sync.contract.protocol import INCARNATIONS_PER_HELLO_MAX, IncarnationLength
 from sync.runtime.sqlite_file import Connection
 
 
@@ -119,7 +119,10 @@ def _fence(
     number: int,
     told: Sequence[IncarnationLength],
 ) -> bool:
-    """Fence all but the running incarnation; tell whether it told of one that was left behind earlier."""
+    """Fence all but the running incarnation; tell whether it told of one that was left behind earlier.
+
+    Where the list is full, who is not on it may be on the disk all the same, and is not fenced.
+    """
     lengths = json.dumps({one.inc: one.length for one in told})
     left = connection.execute(
         "SELECT 1 FROM streams WHERE terminal_id = ? AND is_left AND inc IN (SELECT key FROM json_each(?)) LIMIT 1",
@@ -135,7 +138,8 @@ def _fence(
         " fenced_at = max(through, coalesce((SELECT value FROM json_each(?2) WHERE key = inc), through)),"
         " fenced_by = ?3,"
         " is_left = inc IS ?4 AND through > 0 AND NOT EXISTS (SELECT 1 FROM json_each(?2) WHERE key = inc)"
-        " WHERE terminal_id = ?1 AND fenced_at IS NULL AND fork_of IS NULL AND inc <> ?5",
-        (terminal_id, lengths, number, before, running),
+        " WHERE terminal_id = ?1 AND fenced_at IS NULL AND fork_of IS NULL AND inc <> ?5"
+        " AND (?6 OR inc IN (SELECT key FROM json_each(?2)))",
+        (terminal_id, lengths, number, before, running, len(told) < INCARNATIONS_PER_HELLO_MAX),
     )
     return left is not None

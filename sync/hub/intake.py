@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from sync.contract.chain import extend
+from sync.contract.chain import GONE, extend
 from sync.contract.events import EVENT_TYPES
 from sync.contract.protocol import Outcome, Reason, UploadAnswer, Verdict
 from sync.hub.allowances import tell
@@ -221,7 +221,7 @@ def apply_upload(connection: Connection, upload: Upload, now: datetime, day: Bus
     stands = standing(connection, sender.terminal_id, upload.proof)
     pieces = place(connection, upload)
     fresh = [
-        [_held_back(item, _why_held(stands, piece.stream, item.seq, upload)) for item in _fresh(upload, piece)]
+        [_held_back(item, _why_held(stands, piece.stream, item, upload)) for item in _fresh(upload, piece)]
         for piece in pieces
     ]
     posting = Posting(load(connection, sender.store_id, [item for items in fresh for item in items]))
@@ -249,9 +249,14 @@ def _fresh(upload: Upload, piece: Piece) -> Sequence[Item]:
     return upload.items[piece.first + piece.repeated : piece.end]
 
 
-def _why_held(stands: Standing, stream: Stream, seq: int, upload: Upload) -> Reason | None:
-    """Return why a new event is not judged now, or None where it is."""
-    is_beyond_fence = upload.proof is not None and stream.fenced_at is not None and seq > stream.fenced_at
+def _why_held(stands: Standing, stream: Stream, item: Item, upload: Upload) -> Reason | None:
+    """Return why a new event is not judged now, or None where it is.
+
+    That an event is lost may come from behind a fence: a salvaged journal does not always know where an incarnation
+    ended, and tells of a loss at each place up to the next one.
+    """
+    is_beyond_fence = upload.proof is not None and stream.fenced_at is not None and item.seq > stream.fenced_at
+    is_beyond_fence = is_beyond_fence and item.type != GONE
     if stream.is_fork or stands.is_suspect or is_beyond_fence:
         return Reason.FORK
     return Reason.QUARANTINED if stands.is_quarantined else None

@@ -47,8 +47,7 @@ def release_step(connection: Connection, terminal_id: str, now: datetime) -> Rel
     for event in events:
         posting.settle(event.origin, event.item)
     write(connection, store_id, posting, int(now.timestamp() * 1000))
-    judged = {event_number: kept.decision.outcome for kept in posting.settled for event_number in [kept.number]}
-    outcomes = list(judged.values())
+    outcomes = list({kept.number: kept.decision.outcome for kept in posting.settled}.values())
     return Released(*(outcomes.count(outcome) for outcome in (Outcome.APPLIED, Outcome.REJECTED, Outcome.PARKED)))
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sync.contract.protocol import Outcome
+from sync.contract.chain import GONE
+from sync.contract.protocol import INCARNATIONS_PER_HELLO_MAX, IncarnationLength, Outcome, Reason
 from sync.hub.root import Hub, running
 from sync.hub_errors import HubRefused
 from tests.support.hub_tills import config_of, till_of
@@ -187,3 +188,48 @@ async def test_what_an_earlier_process_recorded_is_sent_by_the_next_up_to_what_i
 
     assert verdicts(answer) == [(Outcome.APPLIED, None)] * 2 + [PARKED_FORK]
     assert await is_quarantined(hub)
+
+
+async def test_losses_that_a_salvaged_journal_tells_of_behind_a_fence_are_no_fork(hub: Hub, till: WireTill) -> None:
+    old = Stream(till, till.run)
+    old.sale(random_card())
+    await till.hello(length(old))
+    await old.put()
+    restarted = twin(till)
+    await restarted.hello(length(old))
+    later = Stream(restarted, restarted.run)
+    later.sale(random_card())
+    await later.put()
+
+    salvaged = twin(till)
+    longer, new = copied(old, salvaged), Stream(salvaged, salvaged.run)
+    longer.write(GONE, {})
+    new.sale(random_card())
+    await salvaged.hello(length(longer), length(new))
+
+    assert verdicts(await longer.put()) == [(Outcome.DUPLICATE, None), (Outcome.PARKED, Reason.UNKNOWN_TYPE)]
+    assert verdicts(await new.put()) == [(Outcome.APPLIED, None)]
+    assert not await is_quarantined(hub)
+    longer.sale(random_card())
+    assert verdicts(await longer.put(3)) == [PARKED_FORK]
+
+
+async def test_an_incarnation_for_which_a_hello_had_no_room_is_not_fenced(hub: Hub, till: WireTill) -> None:
+    old = Stream(till, till.run)
+    for _ in range(3):
+        old.sale(random_card())
+    await till.hello(length(old))
+    await old.put(1, 2)
+    others = [IncarnationLength(inc=random_inc(), length=1) for _ in range(INCARNATIONS_PER_HELLO_MAX)]
+
+    for _ in range(2):
+        restarted = twin(till)
+        await restarted.hello(*others)
+        assert verdicts(await copied(old, restarted).put(1, 1)) == [(Outcome.DUPLICATE, None)]
+    assert verdicts(await copied(old, restarted).put(3)) == [(Outcome.APPLIED, None)]
+    assert not await is_quarantined(hub)
+
+    whole = twin(till)
+    await whole.hello(length(old))
+    old.sale(random_card())
+    assert verdicts(await copied(old, whole).put(4)) == [PARKED_FORK]
