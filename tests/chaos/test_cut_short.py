@@ -160,7 +160,7 @@ async def _sales_of(folder: Path) -> set[str]:
     return {row[0] for row in rows}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_f20_told_to_go_in_the_middle_of_a_load_both_programs_are_gone_within_five_seconds(
     machines: Machines,
 ) -> None:
