@@ -25,7 +25,8 @@ class Accounts:
 
     `owners` has an identifier only where it leads to exactly one customer; `closed` has those of people who were
     erased. `balances` and `reserved` are by customer, `tallies` and `debts` by identifier; `debts` has every identifier
-    of these customers that owes.
+    of these customers that owes. `is_recovering` while the hub does not know all allowances again after it was brought
+    back from a backup: nobody can tell then which points are free, so none are.
     """
 
     owners: dict[str, str] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Accounts:
     reserved: dict[str, int] = field(default_factory=dict)
     debts: dict[str, int] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
+    is_recovering: bool = False
     touched_identifiers: set[str] = field(default_factory=set)
     touched_customers: set[str] = field(default_factory=set)
 
@@ -51,8 +53,8 @@ class Accounts:
         return self.balances[account] if account in self.balances else self.tallies.get(account, 0)
 
     def free(self, account: str) -> int:
-        """Return the posted points that no allowance holds; never below 0."""
-        return free(self.posted(account), self.reserved.get(account, 0))
+        """Return the posted points that no allowance holds; never below 0, and none while the hub recovers."""
+        return 0 if self.is_recovering else free(self.posted(account), self.reserved.get(account, 0))
 
     def post(self, identifier: str, points: int) -> None:
         """Add points to an identifier and to its customer."""

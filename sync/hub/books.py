@@ -20,8 +20,8 @@ from sync.contract.program import Program
 from sync.contract.protocol import Reason, Verdict
 from sync.hub.batch import Item, read_item
 from sync.hub.feed_log import append, last_pos
-from sync.hub.posting import Kept, Known, Origin, Parked, Posting
-from sync.hub.redemption_books import Touched, load_redemptions, write_redemptions
+from sync.hub.posting import FeedRow, Kept, Known, Origin, Parked, Posting
+from sync.hub.redemption_books import Touched, is_recovering, load_redemptions, write_debts, write_redemptions
 from sync.hub.times import Timekeeper
 from sync.hub.verdicts import Sale
 from sync.runtime.sqlite_file import Connection, Row
@@ -41,7 +41,9 @@ def load(connection: Connection, store_id: str, items: Iterable[Item]) -> Known:
             reversal_ids.add(item.fact.reversal_id)
         elif isinstance(item.fact, PointsRedeemed | RedemptionReversed | AllowanceReturned):
             redeeming.append(item)
-    known = Known(last_pos(connection), programs=_programs(connection, versions))
+    known = Known(
+        last_pos(connection), programs=_programs(connection, versions), is_recovering=is_recovering(connection)
+    )
     known.sales = _sales(connection, store_id, sale_ids)
     known.waiting = _waiting(connection, store_id, sale_ids)
     for parked in (parked for waiting in known.waiting.values() for parked in waiting):
@@ -92,6 +94,29 @@ def write(
         write_redemptions(connection, store_id, posting, now_ms)
     _write_accounts(connection, known)
     append(connection, posting.feed)
+
+
+def pay_what_is_owed(connection: Connection, now_ms: int) -> int:
+    """Let free points pay the debts of their owners; return the feed's position. While the hub recovers none are."""
+    owing: dict[str, int] = dict(
+        connection.execute(
+            "SELECT identifier, max(event) FROM entries WHERE identifier IN "
+            "(SELECT identifier FROM tallies WHERE debt > 0) AND kind = 'debt' GROUP BY identifier"
+        ).fetchall()
+    )
+    known = Known(last_pos(connection), is_recovering=is_recovering(connection))
+    _load_accounts(connection, known, Touched(identifiers=set(owing)))
+    feed = []
+    for account in sorted({known.account(one) for one in owing if not known.is_nobodys(one)}):
+        event = max(number for one, number in owing.items() if known.account(one) == account)
+        if known.pay_debts(event, account, known.free(account)):
+            known.last_pos += 1
+            kind = "balance" if account in known.balances else "card"
+            feed.append(FeedRow(known.last_pos, kind, account, known.posted(account)))
+    write_debts(connection, known, now_ms)
+    _write_accounts(connection, known)
+    append(connection, feed)
+    return known.last_pos
 
 
 @dataclass(frozen=True, slots=True)

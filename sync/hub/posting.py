@@ -69,8 +69,7 @@ class ParkedUndoing:
 class Known(Accounts):
     """What the books say of everything a run of events touches. A posting works on it in place.
 
-    Sales, redemptions, their reversals and waiting ones are those of one store. `is_recovering` while the hub does not
-    know all allowances again after it was brought back from a backup.
+    Sales, redemptions, their reversals and waiting ones are those of one store.
     """
 
     last_pos: int
@@ -82,7 +81,6 @@ class Known(Accounts):
     undoings: dict[str, str] = field(default_factory=dict)
     undoings_waiting: dict[str, list[ParkedUndoing]] = field(default_factory=dict)
     reserves: dict[str, Reserve] = field(default_factory=dict)
-    is_recovering: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,6 @@ def load_redemptions(connection: Connection, store_id: str, known: Known, items:
             undoing_ids.add(item.fact.reversal_id)
         elif isinstance(item.fact, AllowanceReturned):
             allowance_ids.add(item.fact.allowance_id)
-    known.is_recovering = is_recovering(connection)
     known.redemptions = _redemptions(connection, store_id, redemption_ids)
     known.undoings_waiting = _waiting(connection, store_id, redemption_ids)
     undoing_ids |= {parked.fact.reversal_id for several in known.undoings_waiting.values() for parked in several}
@@ -96,6 +95,11 @@ def write_redemptions(connection: Connection, store_id: str, posting: Posting, n
         "INSERT INTO risks (event, store_id, kind, points, at_ms) VALUES (?, ?, ?, ?, ?)",
         [(event, store_id, kind, points, now_ms) for event, kind, points in posting.risks],
     )
+    write_debts(connection, known, now_ms)
+
+
+def write_debts(connection: Connection, known: Known, now_ms: int) -> None:
+    """Write what became owed and what was paid of it."""
     connection.executemany(
         "INSERT INTO entries (kind, identifier, points, event, at_ms) VALUES ('debt', ?, ?, ?, ?)",
         [(entry.identifier, entry.points, entry.event, now_ms) for entry in known.entries],

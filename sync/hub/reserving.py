@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
 from sync.contract.allowance import (
     ALLOWANCES_PER_TERMINAL_MAX,
@@ -33,7 +32,7 @@ from sync.hub.allowances import (
     tell,
     word_for,
 )
-from sync.hub.books import parked_events
+from sync.hub.books import parked_events, pay_what_is_owed
 from sync.hub.feed_log import last_pos
 from sync.hub.fences import is_quarantined
 from sync.hub.grants import Purse, grant_of, prefetch_of
@@ -141,24 +140,38 @@ class Reserving:
         return word
 
     async def run(self) -> None:
-        """Look again and again whether a recovery is over, and judge what waited for it; never returns."""
+        """Look again and again whether a recovery is over, and do what waited for its end; never returns."""
+        was_recovering = True  # a hub that died behind the end has not done that yet
         while True:
-            if not await self._reader.read(is_recovering):
-                await self.judge_waiting()
-            elif await self._writer.write(lambda connection: advance(connection, self._clock.now())):
-                _log.info("recovery is over: allowances are granted again")
-                continue
+            if await self._reader.read(is_recovering):
+                was_recovering = not await self.look()
+            elif was_recovering:  # a person ended it
+                self._head.reached(await self._writer.write(lambda one: self._end(one, self._clock.now())))
+                was_recovering = False
             await self._clock.sleep(LOOK_S)
 
-    async def judge_waiting(self) -> int:
-        """Judge the redemptions that waited for the end of a recovery; return how many."""
-        waiting = await self._reader.read(
-            lambda connection: parked_events(connection, (REDEEMED,), Reason.HUB_RECOVERING)
-        )
-        for event in waiting:
+    async def look(self) -> bool:
+        """End the recovery where nothing is waited for any more, and tell whether it is over."""
+
+        def work(connection: Connection) -> int | None:
             now = self._clock.now()
-            self._head.reached(await self._writer.write(partial(replay, event=event, now=now)))
-        return len(waiting)
+            return self._end(connection, now) if advance(connection, now) else None
+
+        pos = await self._writer.write(work)
+        if pos is None:
+            return False
+        _log.info("recovery is over: allowances are granted again")
+        self._head.reached(pos)
+        return True
+
+    def _end(self, connection: Connection, now: datetime) -> int:
+        """Judge what waited, then let debts be paid; return the feed's position.
+
+        In one transaction with the end itself: whatever is granted next is cut from what is left.
+        """
+        for event in parked_events(connection, (REDEEMED,), Reason.HUB_RECOVERING):
+            replay(connection, event, now)
+        return pay_what_is_owed(connection, int(now.timestamp() * 1000))
 
 
 def greet(connection: Connection, asker: Asker, request: HelloRequest, now: datetime) -> AllowancesWord:

@@ -11,13 +11,13 @@ from sync.contract.allowance import AllowancesWord, HeldAllowance
 from sync.contract.events import EVENT_TYPES, REDEEMED
 from sync.contract.protocol import HelloRequest, IncarnationLength, Outcome, Reason
 from sync.hub.batch import Sender
-from sync.hub.books import parked_events
+from sync.hub.books import parked_events, pay_what_is_owed
 from sync.hub.intake import replay
 from sync.hub.recovery import advance, begin, end, shown
 from sync.hub.redemption_books import listed_risks
 from sync.hub.reserving import greet
 from tests.support.hub_books import NOW, Books, card_id, customer, open_books
-from tests.support.hub_events import sale
+from tests.support.hub_events import reversal, sale
 from tests.support.hub_redemptions import ask, asker, enrolled, redemption, returned, undoing
 
 NUMBER = "9000000000000001"
@@ -185,3 +185,25 @@ def test_a_person_ends_the_wait_and_what_is_spent_twice_is_the_stores(books: Boo
     books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"a-1": 60}, CARD))
 
     assert (balance(books), risks(books)) == (90, 50)
+
+
+def test_f28_a_sale_taken_back_meanwhile_takes_no_point_that_a_till_may_hold(books: Books) -> None:
+    """Nobody knows yet which points are free: it is owed, and paid when all are known again."""
+    books.upload(TWO, 1, sale(TWO, 1, "s-1", CARD, 3_000), reversal(TWO, 2, "u-1", "s-1"))
+    assert (balance(books), _owed(books)) == (130, 30)
+    hello(books, ONE, 1, held("a-1", 60))
+    hello(books, TWO, 2)
+    books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"gone": 50}, CARD))
+
+    assert is_over(books)
+    judge(books)
+    pos = books.write(lambda connection: pay_what_is_owed(connection, 1))
+
+    # 50 were spent, 60 are held, and of the 30 that are owed 20 are there.
+    assert (balance(books), _owed(books), risks(books)) == (60, 10, 0)
+    assert books.number("SELECT max(pos) FROM feed") == pos
+    assert books.write(lambda connection: pay_what_is_owed(connection, 1)) == pos
+
+
+def _owed(books: Books) -> int:
+    return books.number("SELECT debt FROM balances WHERE customer_id = 'C-1'")

@@ -38,8 +38,8 @@ from sync.hub.placing import Gap
 from sync.hub.presented import keep
 from sync.hub.programs import newest_program
 from sync.hub.reception import Reception
-from sync.hub.recovery import advance
 from sync.hub.recovery import begin as begin_recovery
+from sync.hub.recovery import end as end_recovery
 from sync.hub.reserving import Reserving
 from sync.hub.snapshot_files import Snapshot
 from sync.hub.snapshots import SnapshotDelayed, Snapshots, SnapshotUnknown
@@ -199,10 +199,13 @@ class Door:
         put = await self._writer.write(lambda connection: put_customers(connection, [row], now_ms))
         self.head.reached(put.pos)
 
+    async def end_recovery(self) -> None:
+        """Let a person end the hub's wait for its tills."""
+        await self._writer.write(end_recovery)
+
     async def look_for_recovery(self) -> None:
         """Do once what `Reserving.run` does again and again."""
-        if await self._writer.write(lambda connection: advance(connection, self._clock.now())):
-            await self.reserving.judge_waiting()
+        await self.reserving.look()
 
     async def prune(self, rows_kept: int, seen_pos: int) -> None:
         """Forget the oldest rows of the feed, and none that the oracle has not seen."""
