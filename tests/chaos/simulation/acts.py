@@ -1,7 +1,7 @@
 """What happens in a simulated shop. To add an act, add a row to `ACTS`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.codes import make_card_number
@@ -76,6 +76,7 @@ async def redeem(world: "World") -> None:
         spend = Spend(f"d-{world.count}-{till.terminal_id[-1]}", card, points, till.clock.now())
         till.spends.append(spend)
         if till.life is not None and world.die.random() < 0.8:
+            till.unanswered[spend.redemption_id] = spend
             till.machine.start(_visit(world, till, spend))
         else:
             _ask(world, till, spend)
@@ -85,8 +86,9 @@ async def _visit(world: "World", till: TillSide, spend: Spend) -> None:
     assert till.life is not None
     await till.life.counter.scan(make_card_number(spend.card))
     await pass_time(world.die.choice((0.0, 0.5, 3.0, 10.0)))
-    world.note(f"{till.terminal_id} is asked: {spend}")
-    await till.ask(spend)
+    if spend.redemption_id in till.unanswered:
+        world.note(f"{till.terminal_id} is asked: {spend}")
+        await till.ask(spend)
 
 
 async def give_back(world: "World") -> None:
@@ -144,6 +146,18 @@ async def lose_tail(world: "World") -> None:
         world.seen(till, "is up after the power cut")
 
 
+async def bring_back_old_files(world: "World") -> None:
+    """Somebody brings a till's files back from a backup; what stands beside them is of today."""
+    till = _till(world)
+    if till.life is not None:
+        await till.crash()
+        till.bring_back_old_files()
+        world.losses.add("till")
+        await till.start()
+        world.note(f"{till.terminal_id} has its files from a backup")
+        world.seen(till, "is up with its files from a backup")
+
+
 async def cut_power(world: "World") -> None:
     """The power fails, and the disk keeps what it promised: all of the till, and of the cache what it had written."""
     till = _till(world)
@@ -188,10 +202,14 @@ async def back_up_hub(world: "World") -> None:
 
 
 async def restore_hub(world: "World") -> None:
+    """A hub that everybody comes back to at once: one till's line breaks again before it has sent all it has."""
     world.oracle.refresh(world.hub)
     if await world.hub.restore() and world.hub.door is not None:
         world.losses.add("hub")
         world.note(f"the hub is restored: epoch={world.hub.door.epoch[:4]} pos={world.hub.door.head.pos}")
+        loop, wire = asyncio.get_running_loop(), _till(world).wire
+        breaks_s = loop.time() + world.die.choice((0.2, 0.4, 1.0, 3.0))
+        loop.call_at(breaks_s, wire.break_until, breaks_s + world.die.choice((10.0, 100.0)))
 
 
 async def import_customer(world: "World") -> None:
@@ -230,6 +248,7 @@ ACTS = (
     Act("restart a till", 2, stop_till),
     Act("lose a disk's tail", 5, lose_tail, needs_lossy_disk=True),
     Act("cut the power", 4, cut_power),
+    Act("bring back a till's files", 1, bring_back_old_files),
     Act("a disk syncs", 6, disk_syncs),
     Act("line down", 5, line_down),
     Act("jump a clock", 3, jump_clock),
@@ -240,3 +259,25 @@ ACTS = (
     Act("prune the feed", 1, prune_feed),
     Act("compare a cache", 3, compare_cache),
 )
+
+# What a shop has more of than others: each shop is of one kind, so that faults which need each other meet.
+KINDS: Mapping[str, Mapping[str, int]] = {
+    "any": {},
+    "spending": {"redeem": 30, "scan": 20},
+    "restored": {
+        "sell": 10,
+        "redeem": 40,
+        "give back": 2,
+        "scan": 40,
+        "kill a till": 1,
+        "cut the power": 0,
+        "lose a disk's tail": 0,
+        "bring back a till's files": 0,
+        "line down": 6,
+        "jump a clock": 8,
+        "restore the hub": 8,
+        "back up the hub": 1,
+        "import a customer": 0,
+        "prune the feed": 0,
+    },
+}

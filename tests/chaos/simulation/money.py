@@ -49,10 +49,10 @@ def facts(world: "World") -> list[Fact]:
 
 
 def each_answer_is_kept(world: "World") -> str | None:
-    """What a point of sale was told is done is at the hub, unless a lying disk lost it before it was sent."""
+    """What a point of sale was told is done is at the hub, unless a till lost what its disk was to keep."""
     found = facts(world)
     lost = {name for till in world.tills for name in till.answered} - {fact.name for fact in found}
-    return f"answered and nowhere: {sorted(lost)}" if lost and not world.is_lossy else None
+    return f"answered and nowhere: {sorted(lost)}" if lost and "till" not in world.losses else None
 
 
 def each_fact_counts_once(world: "World") -> str | None:

@@ -148,6 +148,9 @@ class TillSide:
         self._starts += 1
         self.machine = Machine(f"{self.terminal_id}#{self._starts}", self.die)
         self.wire.machine = self.machine
+        # A proxy answers a question twice, and never that of a process which is dead.
+        for question in ("hello", "allowances"):
+            self.wire.kept.pop(question, None)
         ready = asyncio.Event()
         life = self.machine.start(self._live(ready))
         opened = asyncio.ensure_future(ready.wait())
@@ -179,6 +182,13 @@ class TillSide:
         shutil.rmtree(self.folder)
         copy_folder(self._images[-1], self.folder)
         self.clock.boot_id = f"boot-{self._starts}"
+
+    def bring_back_old_files(self) -> None:
+        """Bring the databases of an older state back, after a crash, and leave what stands beside them."""
+        for old in self.folder.glob("*.db*"):
+            old.unlink()
+        for kept in self.die.choice(self._images).glob("*.db*"):
+            shutil.copy(kept, self.folder)
 
     def lose_cache_tail(self) -> None:
         """Let the cache alone fall back, after a power cut: it is kept with synchronous=NORMAL, and the till with FULL.

@@ -49,6 +49,11 @@ class Wire:
     kept: dict[object, Any] = field(default_factory=dict)
     """The newest answer to each question, for a proxy that answers from its memory."""
 
+    def break_until(self, time_s: float) -> None:
+        """Let nothing through before this time, unless all was made whole."""
+        if not self.is_calm:
+            self.down_until_s = max(self.down_until_s, time_s)
+
     async def hello(self, request: HelloRequest) -> HelloAnswer:
         ask = self._call("hello", "hello", lambda door: door.hello(self.terminal_id, request))
         answer = cast("HelloAnswer", await ask)
