@@ -205,7 +205,7 @@ async def restore_hub(world: "World") -> None:
     """A hub that everybody comes back to at once: one till's line breaks again before it has sent all it has."""
     world.oracle.refresh(world.hub)
     if await world.hub.restore() and world.hub.door is not None:
-        world.losses.add("hub")
+        world.losses |= {"hub", "risk"} if world.merged else {"hub"}  # it may forget who is one
         world.note(f"the hub is restored: epoch={world.hub.door.epoch[:4]} pos={world.hub.door.head.pos}")
         loop, wire = asyncio.get_running_loop(), _till(world).wire
         breaks_s = loop.time() + world.die.choice((0.2, 0.4, 1.0, 3.0))
@@ -226,6 +226,22 @@ async def compare_cache(world: "World") -> None:
     if till.life is not None:
         till.life.comparer.ask()
         world.note(f"{till.terminal_id} compares its cache when it next stands still")
+
+
+async def merge(world: "World") -> None:
+    """Two customers turn out to be one person, or one again."""
+    one, other = world.die.sample(sorted(world.customers), 2)
+    if world.hub.door is not None and await world.hub.door.merge(one, other):
+        world.merged = True
+        world.note(f"{one} is merged into {other}")
+
+
+async def part(world: "World") -> None:
+    """Two who were merged are two after all; what one had spent of the other's points is nobody's fault."""
+    for one in sorted(world.customers):
+        if world.hub.door is not None and await world.hub.door.part(one):
+            world.losses.add("risk")
+            world.note(f"{one} is parted again")
 
 
 async def prune_feed(world: "World") -> None:
@@ -256,6 +272,8 @@ ACTS = (
     Act("back up the hub", 4, back_up_hub),
     Act("restore the hub", 2, restore_hub),
     Act("import a customer", 3, import_customer),
+    Act("merge", 0, merge),
+    Act("part", 0, part),
     Act("prune the feed", 1, prune_feed),
     Act("compare a cache", 3, compare_cache),
 )
@@ -264,6 +282,7 @@ ACTS = (
 KINDS: Mapping[str, Mapping[str, int]] = {
     "any": {},
     "spending": {"redeem": 30, "scan": 20},
+    "families": {"redeem": 25, "scan": 15, "merge": 9, "part": 6},
     "restored": {
         "sell": 10,
         "redeem": 40,

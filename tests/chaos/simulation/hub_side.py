@@ -6,7 +6,7 @@
 import asyncio
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from sync.hub.fences import StaleFence
 from sync.hub.founding import Founding, database_file, found, renew_epoch
 from sync.hub.head import Head
 from sync.hub.intake import Intake
+from sync.hub.merging import MergeRefused, merge, unmerge
 from sync.hub.placing import Gap
 from sync.hub.presented import keep
 from sync.hub.programs import newest_program
@@ -198,6 +199,22 @@ class Door:
         now_ms = int(self._clock.now().timestamp() * 1000)
         put = await self._writer.write(lambda connection: put_customers(connection, [row], now_ms))
         self.head.reached(put.pos)
+
+    async def merge(self, loser: str, winner: str) -> bool:
+        """Let a person say that two customers are one; False where that cannot be."""
+        return await self._change(lambda connection, now_ms: merge(connection, loser, winner, now_ms).pos)
+
+    async def part(self, loser: str) -> bool:
+        """Let a person say that they were two after all; False where they are."""
+        return await self._change(lambda connection, now_ms: unmerge(connection, loser, now_ms).pos)
+
+    async def _change(self, work: Callable[[Connection, int], int]) -> bool:
+        now_ms = int(self._clock.now().timestamp() * 1000)
+        try:
+            self.head.reached(await self._writer.write(lambda connection: work(connection, now_ms)))
+        except MergeRefused:
+            return False
+        return True
 
     async def end_recovery(self) -> None:
         """Let a person end the hub's wait for its tills."""

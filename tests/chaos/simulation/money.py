@@ -119,7 +119,8 @@ def spent_is_within_what_was_earned(world: "World") -> str | None:
         return None
     owner = dict(world.hub.rows("SELECT id, customer_id FROM identifiers"))
     left: Counter[str] = Counter()
-    for customer_id, points in world.hub.rows("SELECT customer_id, points FROM openings"):
+    opened = "SELECT coalesce(root, customer_id), points FROM openings LEFT JOIN origins USING (customer_id)"
+    for customer_id, points in world.hub.rows(opened):
         left[customer_id] += points
     for fact in facts(world):
         if fact.is_applied and fact.type in (EARNED, REDEEMED, REDEMPTION_REVERSED):
@@ -130,7 +131,9 @@ def spent_is_within_what_was_earned(world: "World") -> str | None:
 
 
 def debts_are_paid_first(world: "World") -> str | None:
-    """Whoever owes has no free points."""
+    """Whoever owes has no free points, but for a while after a merge: what is earned next pays."""
+    if world.merged:
+        return None
     rows = world.hub.rows(
         "SELECT customer_id, points, reserved, debt FROM balances WHERE debt > 0 AND points > reserved"
     )

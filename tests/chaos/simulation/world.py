@@ -86,6 +86,7 @@ class World:
     imported: set[str] = field(default_factory=set)
     amounts_minor: tuple[int, ...] = (100, 700, 1_500, 30_000)
     kind: str = "any"
+    merged: bool = False
     losses: set[str] = field(default_factory=set)
     """What was lost that had been promised to last: "till", "hub"; or "risk" where a person took it."""
     acts: tuple[Act, ...] = ACTS
@@ -198,8 +199,13 @@ class World:
         self.hub.machine.raise_failures()
 
     async def _rests(self) -> bool:
-        wire.NETWORK[:] = [task for task in wire.NETWORK if not task.done()]
-        return not wire.NETWORK and not self._unrest()
+        """Tell whether nothing is left to do, nor was a moment ago: a call that was on its way has arrived."""
+        for _ in range(2):
+            wire.NETWORK[:] = [task for task in wire.NETWORK if not task.done()]
+            if wire.NETWORK or self._unrest():
+                return False
+            await pass_time(1.0)
+        return True
 
     def _unrest(self) -> str:
         door = self.hub.door
