@@ -65,6 +65,13 @@ class Reason(StrEnum):
     HUB_FAULT = "hub_fault"
 
 
+# A reason that is newer than the program that reads it stays what it says: else one event would make an answer
+# unreadable, and block the line until the next update.
+AnyReason = Annotated[
+    Reason | Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], Field(union_mode="left_to_right")
+]
+
+
 class ProblemCode(StrEnum):
     """The stable codes of the hub's RFC 9457 problems that a terminal acts on."""
 
@@ -134,7 +141,7 @@ class Verdict(Value):
 
     seq: int = Field(ge=1)
     outcome: Outcome
-    reason: Reason | None = None
+    reason: AnyReason | None = None
 
 
 class OutcomePut(Value):

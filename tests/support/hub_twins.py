@@ -25,7 +25,7 @@ def length(stream: Stream, events: int | None = None) -> IncarnationLength:
     return IncarnationLength(inc=stream.inc, length=len(stream.events) if events is None else events)
 
 
-def verdicts(answer: UploadAnswer) -> list[tuple[Outcome, Reason | None]]:
+def verdicts(answer: UploadAnswer) -> list[tuple[Outcome, str | None]]:
     return [(one.outcome, one.reason) for one in answer.results]
 
 

@@ -1,13 +1,18 @@
 """A hub that is newer than the till: what both know comes in, and the till waits for its update where it must."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent.screen import UPDATE_NEEDED, fault_shown
+from agent.store.outbox import EntryState
+from agent.texts import reason_wording
 from sync.contract.cursors import FeedCursor, read_cursor, write_cursor
-from sync.contract.protocol import CardPut, FeedPage
+from sync.contract.protocol import CardPut, FeedPage, Reason, UploadAnswer, Verdict
 from sync.hub_errors import NOT_UNDERSTOOD, HubRefused, HubUnreachable
 from sync.pump.line import HubTime, Line
 from sync.pump.puller import Puller
+from tests.support import shop
 from tests.support.clock import FakeClock
 from tests.support.pump_fakes import MemoryCache, MemoryHub, running
 from tests.support.pusher_rig import PusherRig
@@ -64,3 +69,19 @@ async def test_a_till_that_is_too_old_for_downloads_goes_on_uploading() -> None:
     assert (state.upload_fault, state.download_fault) == (None, "upgrade_required")
     assert fault_shown(state.upload_fault, state.download_fault) == UPDATE_NEEDED
     assert sum(call.startswith("feed") for call in rig.hub.calls) <= 3_000 / 20
+
+
+async def test_a_reason_of_a_newer_hub_is_shown_as_it_is_and_blocks_nothing(tmp_path: Path) -> None:
+    verdicts = [{"seq": 1, "outcome": "parked", "reason": "of_next_year"}, {"seq": 2, "outcome": "applied"}]
+    said = {"hub_epoch": shop.EPOCH, "applied_through": 2, "results": verdicts}
+    async with shop.open_till(tmp_path) as store:
+        await shop.credit(store, "s-1")
+        await shop.credit(store, "s-2")
+
+        await store.journal.settle(shop.INC, UploadAnswer.model_validate_json(json.dumps(said)))
+
+        (held,) = (await store.outbox.rows(EntryState.PARKED)).rows
+        assert (held.seq, held.reason) == (1, "of_next_year")
+        assert store.outbox.figures().waiting == 0
+    assert Verdict.model_validate_json('{"seq": 1, "outcome": "parked", "reason": "fork"}').reason is Reason.FORK
+    assert "of_next_year" in reason_wording("of_next_year").en
