@@ -186,6 +186,8 @@ def _rebuild_incarnations(connection: Connection) -> None:
     (top,) = connection.execute(
         "SELECT max(coalesce((SELECT max(position) FROM journal), 0), coalesce((SELECT max(position) FROM bygone), 0),"
         " coalesce((SELECT max(position) FROM sales), 0), coalesce((SELECT max(position) FROM reversals), 0),"
+        " coalesce((SELECT max(position) FROM redemptions), 0),"
+        " coalesce((SELECT max(position) FROM redemption_reversals), 0),"
         " coalesce((SELECT max(first_position + acked_through - 1) FROM incarnations), 0),"
         " coalesce((SELECT max(first_position + length - 1) FROM incarnations), 0))"
     ).fetchone() or (0,)

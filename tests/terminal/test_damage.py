@@ -14,6 +14,7 @@ from sync.contract.ledger import Balance
 from sync.contract.protocol import Outcome, PresentedIdentifier, Reason, Verdict
 from sync.runtime.sqlite_file import DatabaseUnreadable, quick_check
 from tests.support import shop
+from tests.support.allowances import allowance, give_back, hear, redeem, word
 
 PAGE = 4096
 SECOND_INC = "00000000000000b2"
@@ -274,6 +275,19 @@ async def test_a_lost_event_leaves_no_later_one_at_its_place(tmp_path: Path) -> 
         assert act.act.position == 82
         assert shop.balance(store) == Balance(139, 1)
         assert [row.position for row in (await store.outbox.rows()).rows] == [82]
+
+
+async def test_a_lost_redemption_at_the_end_leaves_its_place_too(tmp_path: Path) -> None:
+    async with shop.open_till(tmp_path) as store:
+        await store.cache.apply(shop.page(shop.put(points=300)))
+        await hear(store, word(allowance(100)))
+        await shop.credit(store, "s-1", 100)
+        await redeem(store, "d-1", 60)
+        await give_back(store, "g-1", "d-1")
+    flip(tmp_path / "till.db", await _root(tmp_path, "journal"))
+    async with shop.open_till(tmp_path, inc=THIRD_INC) as store:
+        assert store.salvaged == salvage.Salvaged(events=0, lost=3, lost_unsent=3, lost_answers=0, is_readable=True)
+        assert [(seq, kind) for _, seq, kind in await _uploaded(store)] == [(1, GONE), (2, GONE), (3, GONE)]
 
 
 async def test_the_check_at_the_start_finds_a_damaged_page_and_takes_two_seconds_at_most(tmp_path: Path) -> None:
