@@ -40,6 +40,9 @@ AND s.allowance_id IN (SELECT allowance_id FROM main.allowances WHERE customer_i
 # What everybody's purse begins with, in one look; goodwill is rare and asked for only where there is any.
 _OF_ALL = f"""SELECT (SELECT sum(s.points) {_OPEN_SPENDS} AND s.position >= t.contained_before),
 EXISTS (SELECT 1 FROM main.goodwill), {TRUST_COLUMNS} FROM main.trust t"""
+# What is held longest goes back unused, before the hub has no more to give to a till that serves a crowd in a day. The
+# rest is room for one question's wishes and the likely visitors.
+KEPT_MAX = ALLOWANCES_PER_TERMINAL_MAX * 4 // 5
 # Customers whose wishes and refusals are remembered: those of some busy minutes.
 REMEMBERED_MAX = 200
 
@@ -158,7 +161,7 @@ class Allowances:
         return await self._reader.read(read)
 
     async def due_back(self) -> tuple[str, ...]:
-        """Return the allowances that the hub should have back: recalled or too old, and not returned yet."""
+        """Return the allowances that the hub should have back: recalled, too old or too many, and not returned yet."""
         now = reading(self._clock)
 
         def read(connection: Connection) -> tuple[str, ...]:
@@ -166,11 +169,13 @@ class Allowances:
             if trust.is_frozen or trust.heard is None:
                 return ()
             rows = connection.execute(
-                "SELECT allowance_id FROM allowances a"
-                " WHERE (is_recalled OR ends_at <= ? OR (? AND ends_monotonic <= ?))"
-                " AND NOT EXISTS (SELECT 1 FROM spends s WHERE s.allowance_id = a.allowance_id AND s.points IS NULL)"
-                " ORDER BY allowance_id",
-                (now.wall_ms, trust.heard.boot_id == now.boot_id, now.monotonic_ms),
+                "SELECT allowance_id FROM (SELECT allowance_id,"
+                " is_recalled OR ends_at <= ? OR (? AND ends_monotonic <= ?) AS is_over,"
+                " row_number() OVER (ORDER BY ends_at DESC, allowance_id DESC) AS place"
+                " FROM allowances a WHERE NOT EXISTS"
+                " (SELECT 1 FROM spends s WHERE s.allowance_id = a.allowance_id AND s.points IS NULL))"
+                " WHERE is_over OR place > ? ORDER BY allowance_id",
+                (now.wall_ms, trust.heard.boot_id == now.boot_id, now.monotonic_ms, KEPT_MAX),
             )
             return tuple(row[0] for row in rows.fetchall())
 

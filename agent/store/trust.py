@@ -1,9 +1,9 @@
 """Trust: may what this till's file says of its allowances be believed? A restored file has forgotten what was spent.
 
 A random marker stands in the till's file and in a small file beside it, with the machine it was written on, and both
-change at each start and at each hello. A till.db from a backup does not fit the marker, a copied disk does not fit the
-machine. Then, and after an unclean end on a disk that may lie about what it has written, nothing is redeemed until the
-hub has said in a hello what it holds; sales go on.
+change at each start, at each hello and at a clean end. A till.db from a backup does not fit the marker, a copied disk
+does not fit the machine. Then, and after an unclean end on a disk that may lie about what it has written, nothing is
+redeemed until the hub has said in a hello what it holds; sales go on.
 """
 
 import asyncio
@@ -61,16 +61,27 @@ async def trusting(folder: Path, writer: Writer, clock: Clock, *, trusted_disk: 
     await asyncio.to_thread(_write, folder, machine, next_marker)
     yield
     with suppress(DatabaseError):  # then the end was not clean
-        await writer.write(lambda connection: connection.execute("UPDATE trust SET is_clean = 1"))
+        await renew(folder, writer, is_clean=True)
 
 
-async def renew(folder: Path, writer: Writer) -> None:
-    """Change the marker, so that a file which is backed up now does not fit it any more when it comes back."""
+async def renew(folder: Path, writer: Writer, *, is_clean: bool = False) -> None:
+    """Change the marker, so that a file which was backed up before does not fit it any more when it comes back.
+
+    Raises:
+        DatabaseError: the marker stands as it was.
+    """
+    machine = await asyncio.to_thread(_machine)
+    beside = await asyncio.to_thread(_read, folder, machine)
     marker = secrets.token_hex(_MARKER_BYTES)
     await writer.write(
-        lambda connection: connection.execute("UPDATE trust SET marker = next_marker, next_marker = ?", (marker,))
+        lambda connection: connection.execute(
+            # Where the file beside could not be written before, what it still says must go on to fit.
+            "UPDATE trust SET marker = iif(?1 IN (marker, next_marker), ?1, next_marker), next_marker = ?2,"
+            " is_clean = ?3",
+            (beside or "", marker, is_clean),
+        )
     )
-    await asyncio.to_thread(lambda: _write(folder, _machine(), marker))
+    await asyncio.to_thread(_write, folder, machine, marker)
 
 
 def read_trust(connection: Connection) -> Trust:
@@ -135,7 +146,11 @@ def _read(folder: Path, machine: str) -> str | None:
 
 
 def _write(folder: Path, machine: str, marker: str) -> None:
-    write_private(_file(folder), json.dumps({"machine": machine, "marker": marker}).encode())
+    """Write the marker's file. Where that cannot be, the one before stands, which the till's file fits too."""
+    try:
+        write_private(_file(folder), json.dumps({"machine": machine, "marker": marker}).encode())
+    except OSError as error:
+        _log.warning("the file beside the till's cannot be renewed: %s", error.strerror or "no reason given")
 
 
 def _machine() -> str:

@@ -176,16 +176,17 @@ async def _hub(folder: Path) -> AsyncIterator[HubUnderTest]:
         yield hub
 
 
-def _copied(state: Path, to: Path) -> None:
+def _copied(state: Path, to: Path, *, at_a_cut: bool = False) -> None:
+    """Copy a till's file as a backup has it; `at_a_cut` with what stands beside it, as a disk has both."""
     to.mkdir()
-    for path in state.glob("till.db*"):
+    for path in (*state.glob("till.db*"), *(state.glob("marker") if at_a_cut else ())):
         shutil.copy(path, to)
 
 
 def _brought_back(state: Path, copy: Path) -> None:
     for path in state.glob("till.db*"):
         path.unlink()
-    for path in copy.glob("till.db*"):
+    for path in copy.iterdir():
         shutil.copy(path, state)
 
 
@@ -217,7 +218,7 @@ async def test_f30_a_disk_that_lost_its_last_commits_spends_nothing_before_the_h
     async with _hub(tmp_path) as hub:
         async with open_shop_till(folder, hub, storage=doubtful) as till:
             await _holds(till, 100)
-            await asyncio.to_thread(_copied, state, tmp_path / "what the disk kept")
+            await asyncio.to_thread(_copied, state, tmp_path / "what the disk kept", at_a_cut=True)
             assert (await till.redeem("d-1", 60))[0] == 200
             await till.until_quiet()
         await asyncio.to_thread(_brought_back, state, tmp_path / "what the disk kept")
@@ -237,7 +238,7 @@ async def test_a_disk_that_is_trusted_goes_on_spending_after_a_power_cut(tmp_pat
     async with _hub(tmp_path) as hub:
         async with open_shop_till(folder, hub) as till:
             await _holds(till, 100)
-            await asyncio.to_thread(_copied, state, tmp_path / "at the cut")
+            await asyncio.to_thread(_copied, state, tmp_path / "at the cut", at_a_cut=True)
         await asyncio.to_thread(_brought_back, state, tmp_path / "at the cut")
         async with open_shop_till(folder, hub, is_cut=True) as till:
             assert (await till.redeem("d-1", 60))[0] == 200
