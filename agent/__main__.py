@@ -24,6 +24,7 @@ from sync.runtime.state_lock import AlreadyRunning
 
 _CONFIG_DEFAULT = Path("config.toml")
 _EXIT_FAILED, _EXIT_USAGE = 1, 2
+_WAIT_S_MAX = 86_400
 _SAID = (
     AlreadyRunning,
     commands.CommandError,
@@ -110,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COMMAND", required=True
     )
     compare = _command(cache, "compare", "compare them with the hub's", commands.cache_compare)
-    compare.add_argument("--wait", metavar="SECONDS", type=float, default=60.0, help="how long to wait for the result")
+    compare.add_argument(
+        "--wait", metavar="SECONDS", type=_seconds, default=60.0, help="how long to wait for the result"
+    )
     _takes_config(compare)
     key = groups.add_parser("key", help="the key of the point-of-sale software").add_subparsers(
         metavar="COMMAND", required=True
@@ -126,6 +129,14 @@ def _command(
     parser = group.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
     parser.set_defaults(run=run)
     return parser
+
+
+def _seconds(text: str) -> float:
+    """Return a time to wait: from 0 s to a day."""
+    seconds = float(text)
+    if not 0 <= seconds <= _WAIT_S_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 to {_WAIT_S_MAX}")
+    return seconds
 
 
 def _takes_config(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
