@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
 from sync.contract.chain import GONE, extend
 from sync.contract.events import EVENT_TYPES
@@ -19,9 +18,10 @@ from sync.hub.allowances import tell
 from sync.hub.batch import Item, Sender
 from sync.hub.books import ParkedEvent, load, parked_events, write
 from sync.hub.clocks import timekeeper
-from sync.hub.fences import StaleFence, Standing, quarantine, standing
+from sync.hub.faults import Bug, tried
+from sync.hub.fences import Standing, quarantine, standing
 from sync.hub.head import Head
-from sync.hub.placing import Gap, Piece, place
+from sync.hub.placing import Piece, place
 from sync.hub.posting import SEQ_BITS, Origin, Posting
 from sync.hub.streams import Stream, kept_verdicts, move_head
 from sync.hub.times import BusinessDay
@@ -29,13 +29,11 @@ from sync.hub.uploads import Upload, read_upload
 from sync.runtime.clock import Clock
 from sync.runtime.database import Writer
 from sync.runtime.metrics import Metrics
-from sync.runtime.sqlite_file import DRIVER_ERROR, Connection, ConstraintBroken, translated
+from sync.runtime.sqlite_file import Connection
 
 # An event that our own code falls over must not block its line for ever; where it falls over everything, nothing is
 # held, the tills keep their events and ring.
 FAULTY_PER_UPLOAD_MAX = 3
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -55,13 +53,6 @@ class Applied:
     differing: tuple[int, ...]
     forked: int
     faulty: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Bug:
-    """What our own code fell over."""
-
-    error: Exception
 
 
 class Intake:
@@ -121,7 +112,7 @@ class Intake:
         judged = 0
         for reason in (Reason.UNKNOWN_TYPE, Reason.HUB_FAULT):
             for event in await self._writer.write(partial(parked_events, types=EVENT_TYPES, reason=reason)):
-                pos = await self._writer.write(partial(_replay_or_leave, event=event, now=now))
+                pos = await self._writer.write(partial(replay_or_leave, event=event, now=now))
                 self._head.reached(pos or 0)
                 judged += pos is not None
         return judged
@@ -175,39 +166,19 @@ def apply_around(connection: Connection, upload: Upload, now: datetime, day: Bus
         asked = replace(upload, items=tuple(items)) if seqs else upload
         return lambda: apply_upload(connection, asked, now, day)
 
-    while isinstance(applied := _tried(connection, holding(held)), _Bug):
+    while isinstance(applied := tried(connection, holding(held)), Bug):
         others = [item.seq for item in upload.items if item.seq not in held]
         if len(held) == FAULTY_PER_UPLOAD_MAX or not others:
             raise applied.error
         good, bad = 0, len(others)  # judging so many of them works, and does not
-        if isinstance(_tried(connection, holding(held | set(others)), keeps=False), _Bug):
+        if isinstance(tried(connection, holding(held | set(others)), keeps=False), Bug):
             raise applied.error
         while bad - good > 1:
             middle = (good + bad) // 2
-            falls = isinstance(_tried(connection, holding(held | set(others[middle:])), keeps=False), _Bug)
+            falls = isinstance(tried(connection, holding(held | set(others[middle:])), keeps=False), Bug)
             good, bad = (good, middle) if falls else (middle, bad)
         held.add(others[good])
     return replace(applied, faulty=tuple(sorted(held))) if held else applied
-
-
-def _tried(connection: Connection, work: Callable[[], T], *, keeps: bool = True) -> T | _Bug:
-    """Return what `work` returns, or the bug that it fell over, of which nothing stays in the caller's transaction.
-
-    Raises:
-        StaleFence, Gap, or an error of the driver: no bug of ours.
-    """
-    connection.execute("SAVEPOINT judging")
-    try:
-        result: T | _Bug = work()
-    except Exception as error:
-        is_bug = not isinstance(error, StaleFence | Gap | DRIVER_ERROR)
-        if not is_bug and not isinstance(translated(error), ConstraintBroken):
-            raise
-        result = _Bug(error)
-    if isinstance(result, _Bug) or not keeps:
-        connection.execute("ROLLBACK TO judging")
-    connection.execute("RELEASE judging")
-    return result
 
 
 def apply_upload(connection: Connection, upload: Upload, now: datetime, day: BusinessDay) -> Applied:
@@ -278,10 +249,10 @@ def _move_head(connection: Connection, upload: Upload, piece: Piece, posting: Po
     return through, chain
 
 
-def _replay_or_leave(connection: Connection, event: ParkedEvent, now: datetime) -> int | None:
+def replay_or_leave(connection: Connection, event: ParkedEvent, now: datetime) -> int | None:
     """Judge a parked event anew; None where this version cannot judge it either."""
-    pos = _tried(connection, lambda: replay(connection, event, now))
-    return None if isinstance(pos, _Bug) else pos
+    pos = tried(connection, lambda: replay(connection, event, now))
+    return None if isinstance(pos, Bug) else pos
 
 
 def replay(connection: Connection, event: ParkedEvent, now: datetime) -> int:

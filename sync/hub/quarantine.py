@@ -3,13 +3,17 @@
 Release judges in the order in which the events came, as if each came now: a sale that both sides have counts once.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import reduce
+from operator import add
 
 from sync.contract.protocol import Outcome, Reason
 from sync.hub.allowances import tell
 from sync.hub.batch import read_item
 from sync.hub.books import ParkedEvent, load, write
+from sync.hub.faults import Bug, tried
 from sync.hub.fences import lift
 from sync.hub.posting import Origin, Posting
 from sync.runtime.sqlite_file import Connection
@@ -42,6 +46,22 @@ def release_step(connection: Connection, terminal_id: str, now: datetime) -> Rel
         lift(connection, terminal_id)
         tell(connection, [terminal_id])
         return Released()
+    released = tried(connection, lambda: _judge(connection, events, now))
+    if not isinstance(released, Bug):
+        return released
+    return reduce(add, (_judge_or_hold(connection, event, now) for event in events))
+
+
+def _judge_or_hold(connection: Connection, event: ParkedEvent, now: datetime) -> Released:
+    """Judge one event; what our own code falls over is held until an upgrade, and the quarantine ends all the same."""
+    released = tried(connection, lambda: _judge(connection, [event], now))
+    if not isinstance(released, Bug):
+        return released
+    held = replace(event, item=replace(event.item, fact=None, fault=Reason.HUB_FAULT))
+    return _judge(connection, [held], now)
+
+
+def _judge(connection: Connection, events: Sequence[ParkedEvent], now: datetime) -> Released:
     store_id = events[0].store_id
     posting = Posting(load(connection, store_id, [event.item for event in events]))
     for event in events:

@@ -37,7 +37,7 @@ from sync.hub.feed_log import last_pos
 from sync.hub.fences import is_quarantined
 from sync.hub.grants import Purse, grant_of, prefetch_of
 from sync.hub.head import Head
-from sync.hub.intake import replay
+from sync.hub.intake import replay_or_leave
 from sync.hub.programs import newest_program
 from sync.hub.recovery import advance, note_declared
 from sync.hub.redemption_books import is_recovering
@@ -170,7 +170,7 @@ class Reserving:
         In one transaction with the end itself: whatever is granted next is cut from what is left.
         """
         for event in parked_events(connection, (REDEEMED,), Reason.HUB_RECOVERING):
-            replay(connection, event, now)
+            replay_or_leave(connection, event, now)
         return pay_what_is_owed(connection, int(now.timestamp() * 1000))
 
 

@@ -104,7 +104,8 @@ async def release_terminal(config: HubConfig, terminal_id: str) -> str:
             done += step
     return (
         f"{terminal_id} is released: {done.applied} events counted, {done.rejected} refused, {done.parked} still held. "
-        "If two tills run on copies of one disk, switch one off and enrol it anew: else it happens again"
+        "If two tills run on copies of one disk, switch one off, empty its state folder and enrol it as another till: "
+        "else it happens again"
     )
 
 

@@ -15,6 +15,8 @@ from sync.hub_client import enrol, open_session
 from sync.hub_errors import HubUnreachable
 from sync.runtime.sqlite_file import Connection
 from tests.support.hub_tills import till_of
+from tests.support.hub_twins import copied, is_quarantined, release
+from tests.support.hub_twins import verdicts as verdicts_of
 from tests.support.hubs import HubUnderTest, hub_in_process
 from tests.support.wire_till import Stream, WireTill
 
@@ -118,3 +120,24 @@ async def test_f8_a_fault_that_is_no_events_is_no_reason_to_hold_one(till: WireT
 
     answer = await stream.put()
     assert [verdict.outcome for verdict in answer.results] == [Outcome.APPLIED]
+
+
+async def test_f8_a_till_is_released_though_the_hub_falls_over_one_of_its_events(
+    hub: HubUnderTest, till: WireTill
+) -> None:
+    await till.hello()
+    ours = till.stream()
+    theirs = copied(ours, till)
+    ours.sale(CARD)
+    faulty = theirs.sale(CARD)
+    theirs.sale(CARD)
+    await ours.put()
+    await theirs.put()
+    assert await is_quarantined(hub.inside)
+
+    with bug_on(faulty):
+        assert await release(hub.inside, till) == 2
+
+    assert not await is_quarantined(hub.inside)
+    assert await hub.inside.reader.read(_points) == 20
+    assert verdicts_of(await theirs.put()) == [(Outcome.PARKED, Reason.HUB_FAULT), (Outcome.DUPLICATE, None)]

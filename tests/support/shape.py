@@ -40,7 +40,7 @@ LAYERS = (
         "3 edges",
         r"sync\.(hub_client|hub_line)",
         r"sync\.hub\.(books|classes|customers|erasures|feed|feed_log|founding|head|merging|presented|programs|terminals)",
-        r"sync\.hub\.(fences|invitation_qr|placing|streams)",
+        r"sync\.hub\.(faults|fences|invitation_qr|placing|streams)",
         r"sync\.hub\.(clocks|digests|held|snapshot_files|snapshots)",
         r"sync\.hub\.(allowances|recovery|redemption_books|visitors)",
         r"agent\.(keys|store(\..+)?|migrations(\..+)?|display|screen|scanners(\..+)?|till_client)",
@@ -76,7 +76,7 @@ BROAD_EXCEPTS = {
     "sync/runtime/supervise.py": 1,  # a bug in an edge must not close the till
     "sync/runtime/problems.py": 1,  # the HTTP error middleware: every failure is a problem+json
     "sync/runtime/database.py": 1,  # a unit of work's error crosses from the thread to its caller, who raises it
-    "sync/hub/intake.py": 1,  # an event that our own code falls over is held, and the line moves on
+    "sync/hub/faults.py": 1,  # an event that our own code falls over is held, and the line moves on
     "agent/__main__.py": 1,
     "sync/hub/__main__.py": 1,
     "agent/demo/__main__.py": 1,
