@@ -5,6 +5,7 @@ visitors are due to be asked for. All of them wait for a hub that is there; noth
 Only a redemption that is too large for what the till holds asks by itself, once and shortly.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, Protocol
@@ -27,6 +28,9 @@ NOTE_TIME_EVERY_S = 600.0
 REFUSED_REST_S = 3600.0
 # After a hub that did not answer a customer in time, the next customers do not wait for it.
 QUIET_S = 10.0
+# A word that crossed another one is not taken. Whoever is scanned is wished for, so a redemption right behind a scan
+# crosses that wish: it asks again, and no more often than other customers at once can cross it.
+CROSSINGS_MAX = 5
 
 _log = logging.getLogger(__name__)
 
@@ -72,13 +76,20 @@ class Reservations:
         epoch = self._line.epoch
         if epoch is None or self._clock.monotonic() < self._quiet_until_s:
             return False
-        self._quiet_until_s = self._clock.monotonic() + QUIET_S  # also where the caller stops waiting
         try:
-            is_taken = await self._hear(epoch, AllowancesRequest(want=(self._reserved.want(customer_id, points),)))
+            for _ in range(CROSSINGS_MAX):
+                if await self._hear(epoch, AllowancesRequest(want=(self._reserved.want(customer_id, points),))):
+                    return True
         except HubError as error:
-            self._want_hello(epoch, error)
-            return False
-        return is_taken
+            if not self._want_hello(epoch, error):
+                self._be_quiet()
+        except asyncio.CancelledError:  # the caller has stopped waiting
+            self._be_quiet()
+            raise
+        return False
+
+    def _be_quiet(self) -> None:
+        self._quiet_until_s = self._clock.monotonic() + QUIET_S
 
     async def _turn(self) -> None:
         await self._give_back()

@@ -11,7 +11,7 @@ import pytest
 from sync.contract.allowance import AllowancesRequest, AllowancesWord, Want
 from sync.contract.protocol import ProblemCode
 from sync.hub_errors import HubError, HubRefused, HubUnreachable
-from sync.pump.allowances import LOOK_S, PREFETCH_EVERY_S, QUIET_S, REFUSED_REST_S, Reservations
+from sync.pump.allowances import CROSSINGS_MAX, LOOK_S, PREFETCH_EVERY_S, QUIET_S, REFUSED_REST_S, Reservations
 from sync.pump.line import HubTime, Line
 from sync.pump.ports import KeepWord
 from tests.support.clock import FakeClock
@@ -27,6 +27,7 @@ class Book:
     wishes: list[Want] = field(default_factory=list)
     is_stale: bool = False
     kept: int = 0
+    crossed: int = 0
     given_back: int = 0
     times: int = 0
     asked: list[AllowancesRequest] = field(default_factory=list)
@@ -42,6 +43,9 @@ class Book:
 
     def asking(self) -> KeepWord:
         async def keep(_: AllowancesWord) -> bool:
+            if self.crossed:
+                self.crossed -= 1
+                return False
             self.kept += 1
             return True
 
@@ -56,6 +60,7 @@ class Book:
     async def allowances(self, hub_epoch: str, request: AllowancesRequest) -> AllowancesWord:
         assert hub_epoch == EPOCH
         self.asked.append(request)
+        await asyncio.sleep(0)
         if self.fails:
             raise self.fails.popleft()
         return AllowancesWord(hub_epoch=self.epoch, allowances=(), applied={})
@@ -168,6 +173,23 @@ async def test_a_customer_at_the_counter_is_asked_for_once_and_the_next_do_not_w
     assert len(rig.book.asked) == before + 1
     await rig.clock.advance(QUIET_S)
     assert await rig.loop.ask("c-2", 50)
+
+
+async def test_a_customer_at_the_counter_is_asked_for_again_where_the_answer_crossed_a_wish(rig: Rig) -> None:
+    rig.greet()
+    await rig.clock.settle()
+    rig.book.crossed, before = 2, len(rig.book.asked)
+    assert await rig.loop.ask("c-1", 50)
+    assert len(rig.book.asked) == before + 3
+    rig.book.crossed = 1000  # a disk without room takes no word at all
+    assert not await rig.loop.ask("c-1", 50)
+    assert len(rig.book.asked) == before + 3 + CROSSINGS_MAX
+
+
+async def test_two_customers_at_once_are_both_asked_for(rig: Rig) -> None:
+    rig.greet()
+    await rig.clock.settle()
+    assert await asyncio.gather(rig.loop.ask("c-1", 50), rig.loop.ask("c-2", 50)) == [True, True]
 
 
 async def test_a_wish_made_while_the_hub_is_away_is_asked_for_once_it_is_back(rig: Rig) -> None:
