@@ -5,7 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from sync.contract.chain import GONE, PROOF_HEADER, WITHHELD, Proof, Stretch, chain_start, extend, link, write_proof
+from sync.contract.chain import (
+    CHAIN_LOST,
+    GONE,
+    PROOF_HEADER,
+    WITHHELD,
+    Proof,
+    Stretch,
+    chain_start,
+    extend,
+    link,
+    write_proof,
+)
 from sync.contract.events import canonical_json
 from sync.contract.protocol import IncarnationLength, Outcome, Reason
 from sync.contract.signing import Prover
@@ -78,6 +89,20 @@ async def test_the_hub_says_the_chain_where_it_stands(till: WireTill) -> None:
     (held,) = (await till.hello(length(stream))).applied
 
     assert (answer.chain, held.through, held.chain) == (chain.hex(), 3, chain.hex())
+
+
+async def test_a_till_that_lost_its_chain_goes_on_and_is_told_it(till: WireTill) -> None:
+    stream = till.stream()
+    for _ in range(4):
+        stream.sale(random_card())
+    await stream.put(1, 3)
+    lost = replace(stream.batch(2), before=CHAIN_LOST)
+
+    answer = await till.client.upload(lost, till.epoch)
+
+    assert verdicts(answer) == [(Outcome.DUPLICATE, None)] * 2 + [(Outcome.APPLIED, None)]
+    chain = extend(chain_start(till.enrolment.terminal_id, stream.inc), map(link, stream.events))
+    assert answer.chain == chain.hex()
 
 
 @pytest.mark.parametrize("kind", [WITHHELD, GONE])
