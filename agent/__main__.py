@@ -133,7 +133,10 @@ def _command(
 
 def _seconds(text: str) -> float:
     """Return a time to wait: from 0 s to a day."""
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
     if not 0 <= seconds <= _WAIT_S_MAX:
         raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 to {_WAIT_S_MAX}")
     return seconds

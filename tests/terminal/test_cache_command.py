@@ -54,3 +54,10 @@ async def test_without_a_hub_the_command_says_where_to_look(tmp_path: Path) -> N
             200,
             {"is_due": True, "compared_at": None, "accounts": None},
         )
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "soon"])
+def test_a_time_to_wait_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["cache", "compare", "--wait", seconds])
+    assert f"{seconds} is no number of seconds from 0 to 86400" in capsys.readouterr().err
