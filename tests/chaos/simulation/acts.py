@@ -158,6 +158,19 @@ async def bring_back_old_files(world: "World") -> None:
         world.seen(till, "is up with its files from a backup")
 
 
+async def clone_till(world: "World") -> None:
+    """Somebody copies a till's disk, and both run; once in a shop."""
+    till = _till(world)
+    if till.life is None or world.clones:
+        return
+    clone = till.clone()
+    world.clones.append(clone)
+    world.tills.append(clone)
+    world.losses |= {"till", "risk"}
+    await clone.start()
+    world.note(f"{till.terminal_id} runs twice")
+
+
 async def cut_power(world: "World") -> None:
     """The power fails, and the disk keeps what it promised: all of the till, and of the cache what it had written."""
     till = _till(world)
@@ -263,6 +276,7 @@ ACTS = (
     Act("kill a till", 5, crash_till),
     Act("restart a till", 2, stop_till),
     Act("lose a disk's tail", 5, lose_tail, needs_lossy_disk=True),
+    Act("clone a till", 0, clone_till),
     Act("cut the power", 4, cut_power),
     Act("bring back a till's files", 1, bring_back_old_files),
     Act("a disk syncs", 6, disk_syncs),
@@ -283,6 +297,7 @@ KINDS: Mapping[str, Mapping[str, int]] = {
     "any": {},
     "spending": {"redeem": 30, "scan": 20},
     "families": {"redeem": 25, "scan": 15, "merge": 9, "part": 6},
+    "cloned": {"redeem": 25, "scan": 15, "clone a till": 15},
     "restored": {
         "sell": 10,
         "redeem": 40,

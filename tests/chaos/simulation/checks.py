@@ -72,6 +72,8 @@ def each_event_is_at_the_hub_once(world: "World") -> str | None:
     """All that stands in a journal is at the hub as it was written, and nothing is there that nobody wrote."""
     hub = _hub_events(world)
     ever: dict[tuple[str, str, int], str] = {}
+    for clone in world.clones:
+        ever |= clone.ever
     for till in world.tills:
         ever |= till.ever
         for event in till.journal():

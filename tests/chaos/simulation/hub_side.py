@@ -30,7 +30,7 @@ from sync.hub.batch import Sender
 from sync.hub.customer_rows import CustomerRow
 from sync.hub.customers import put_customers
 from sync.hub.digests import Digests, bucket_text
-from sync.hub.fences import StaleFence
+from sync.hub.fences import StaleFence, is_quarantined
 from sync.hub.founding import Founding, database_file, found, renew_epoch
 from sync.hub.head import Head
 from sync.hub.intake import Intake
@@ -38,6 +38,7 @@ from sync.hub.merging import MergeRefused, merge, unmerge
 from sync.hub.placing import Gap
 from sync.hub.presented import keep
 from sync.hub.programs import newest_program
+from sync.hub.quarantine import release_step
 from sync.hub.reception import Reception
 from sync.hub.recovery import begin as begin_recovery
 from sync.hub.recovery import end as end_recovery
@@ -215,6 +216,18 @@ class Door:
         except MergeRefused:
             return False
         return True
+
+    async def release(self, terminal_id: str) -> None:
+        """Let a person say that a terminal which is in quarantine is one again."""
+
+        def is_there(connection: Connection) -> bool:
+            return is_quarantined(connection, terminal_id)
+
+        if await self._reader.read(is_there):
+            now = self._clock.now()
+            while (await self._writer.write(lambda one: release_step(one, terminal_id, now))).total:
+                pass
+            self.head.reached(await self._reader.read(feed_log.last_pos))
 
     async def end_recovery(self) -> None:
         """Let a person end the hub's wait for its tills."""

@@ -139,6 +139,22 @@ class TillSide:
         self._starts = 0
         self._images: list[Path] = []
 
+    def clone(self) -> "TillSide":
+        """Return another till that has a copy of this one's disk and takes itself for this one."""
+        folder = self.folder.with_name(f"{self.terminal_id}-clone")
+        copy_folder(self.folder, folder)
+        machine = Machine(self.terminal_id, self.die)
+        clone = TillSide(
+            self.terminal_id,
+            folder,
+            machine,
+            Wire(self.terminal_id, self.wire.hub, machine, self.wire.note),
+            self._seen,
+        )
+        clone.clock = self.clock
+        clone.keep_image()
+        return clone
+
     def new_inc(self) -> str:
         """Return the incarnation of the next start."""
         return f"{self.die.getrandbits(64):016x}"
@@ -173,7 +189,7 @@ class TillSide:
 
     def keep_image(self) -> None:
         """Note the state that a disk which lies about its syncs would fall back to."""
-        image = self.folder.with_name(f"{self.terminal_id}-image-{len(self._images)}")
+        image = self.folder.with_name(f"{self.folder.name}-image-{len(self._images)}")
         copy_folder(self.folder, image)
         self._images.append(image)
 

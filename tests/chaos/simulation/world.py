@@ -64,6 +64,7 @@ _HUB_WAITS = (
     "SELECT 1 FROM hub WHERE recovery_until_ms IS NOT NULL"
     " UNION ALL SELECT 1 FROM events WHERE outcome = 'parked' AND reason = 'hub_recovering'"
 )
+_QUARANTINED = "SELECT 1 FROM terminals WHERE quarantined_ms IS NOT NULL"
 
 
 class Broken(Exception):
@@ -87,6 +88,7 @@ class World:
     amounts_minor: tuple[int, ...] = (100, 700, 1_500, 30_000)
     kind: str = "any"
     merged: bool = False
+    clones: list[TillSide] = field(default_factory=list)
     losses: set[str] = field(default_factory=set)
     """What was lost that had been promised to last: "till", "hub"; or "risk" where a person took it."""
     acts: tuple[Act, ...] = ACTS
@@ -136,29 +138,40 @@ class World:
     async def rest(self) -> None:
         """Make everything whole, and wait until nothing is left to do."""
         self.note("--- everything is made whole ---")
+        await self._make_whole()
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        while not await self._rests():
+            if loop.time() > began_s + REST_WITHIN_S or as_any(loop).rounds > ROUNDS_MAX:
+                raise Broken(f"no rest: {self._unrest()}")
+            await self._do_what_people_do(is_patient=loop.time() < began_s + PATIENCE_S)
+            for till in self.tills:
+                for what in list(till.unanswered.values()):
+                    await till.ask(what)
+            await pass_time(7.0)
+            self._still_right()
+
+    async def _make_whole(self) -> None:
+        for clone in self.clones:
+            await clone.crash()
+            self.tills.remove(clone)
         for till in self.tills:
             till.wire.is_calm, till.wire.down_until_s = True, 0.0
             if till.life is None:
                 await till.start()
         if self.hub.door is None:
             await self.hub.start()
-        began_s = asyncio.get_running_loop().time()
-        until_s = began_s + REST_WITHIN_S
-        while not await self._rests():
-            if asyncio.get_running_loop().time() > until_s or as_any(asyncio.get_running_loop()).rounds > ROUNDS_MAX:
-                raise Broken(f"no rest: {self._unrest()}")
-            assert self.hub.door is not None
-            if "till" in self.losses and asyncio.get_running_loop().time() > began_s + PATIENCE_S:
-                # The hub waits for what a till said it had and has lost since, until a person ends the wait.
-                await self.hub.door.end_recovery()
-                self.losses.add("risk")
-            for customer_id in sorted(self.imported):
-                await self.hub.door.put(self.customers[customer_id])
-            for till in self.tills:
-                for what in list(till.unanswered.values()):
-                    await till.ask(what)
-            await pass_time(7.0)
-            self._still_right()
+
+    async def _do_what_people_do(self, *, is_patient: bool) -> None:
+        """Import who was forgotten, release a till that runs once again, and end a wait for what a till has lost."""
+        assert self.hub.door is not None
+        if "till" in self.losses and not is_patient:
+            await self.hub.door.end_recovery()
+            self.losses.add("risk")
+        for clone in self.clones:
+            await self.hub.door.release(clone.terminal_id)
+        for customer_id in sorted(self.imported):
+            await self.hub.door.put(self.customers[customer_id])
 
     async def check_at_rest(self) -> None:
         """Check what must be true in the end."""
@@ -187,7 +200,7 @@ class World:
         for task in wire.NETWORK:
             task.cancel()
         wire.NETWORK.clear()
-        for till in self.tills:
+        for till in [*self.tills, *self.clones]:
             await till.machine.kill()
         await self.hub.kill()
 
@@ -217,6 +230,8 @@ class World:
                 return f"{till.terminal_id} has {waiting} events waiting, unanswered {sorted(till.unanswered)}"
             if till.life.line.hello_wanted.is_set():
                 return f"{till.terminal_id} has a hello to say"
+            if self.clones and self.hub.rows(_QUARANTINED):
+                return "a till that was cloned is in quarantine"
             if self.hub.rows(_HUB_WAITS):
                 return "the hub waits for tills before it judges redemptions"
             if till.place() != (door.epoch, door.head.pos):
