@@ -19,7 +19,11 @@ async def command(config: Path, *arguments: str) -> int:
     return int(await asked.run(asked))
 
 
-async def test_a_cache_is_compared_on_demand_and_put_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_cache_is_compared_on_demand_and_put_right(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The till compares between two questions of its feed, which wait for half a minute each.
+    monkeypatch.setattr("sync.pump.puller.FEED_WAIT_S_MAX", 1)
     async with hub_in_process(tmp_path / "hub") as hub:
         config = tmp_path / "config.toml"
         config.write_text(
