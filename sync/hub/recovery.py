@@ -7,7 +7,7 @@ the wait. Redemptions that no known allowance covers wait too, and are judged at
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -33,15 +33,25 @@ def begin(connection: Connection, now: datetime, hours: int) -> None:
 
 
 def note_declared(connection: Connection, terminal_id: str, lengths: Mapping[str, int]) -> None:
-    """Note what a terminal says it has recorded: it is waited for until the hub holds as much."""
-    connection.execute(
-        "UPDATE recovering SET declared = ? WHERE terminal_id = ? AND declared IS NULL",
-        (json.dumps(lengths), terminal_id),
-    )
+    """Note what a terminal says it has recorded: it is waited for until the hub holds as much.
+
+    A hello that was on its way since before the restore says less than the one that follows it.
+    """
+    row = connection.execute("SELECT declared FROM recovering WHERE terminal_id = ?", (terminal_id,)).fetchone()
+    if row is not None:
+        before: dict[str, int] = json.loads(row[0] or "{}")
+        declared = before | {inc: max(length, before.get(inc, 0)) for inc, length in lengths.items()}
+        connection.execute(
+            "UPDATE recovering SET declared = ? WHERE terminal_id = ?", (json.dumps(declared), terminal_id)
+        )
 
 
-def advance(connection: Connection, now: datetime) -> bool:
-    """Strike off the terminals that have sent all; tell whether the wait is over now, or there was none."""
+def advance(connection: Connection, now: datetime, heard: Container[str] | None = None) -> bool:
+    """Strike off the terminals that have sent all; tell whether the wait is over now, or there was none.
+
+    `heard` are those that named the epoch of now, so they have read the answer to a hello and not only sent one: a
+    hello may come late, from before the restore. None stands for all.
+    """
     waiting = shown(connection)
     if waiting is None:
         return True
@@ -52,7 +62,8 @@ def advance(connection: Connection, now: datetime) -> bool:
         held: dict[str, int] = dict(
             connection.execute("SELECT inc, through FROM streams WHERE terminal_id = ?", (terminal_id,)).fetchall()
         )
-        if all(held.get(inc, 0) >= length for inc, length in declared.items()):
+        is_there = heard is None or terminal_id in heard
+        if is_there and all(held.get(inc, 0) >= length for inc, length in declared.items()):
             connection.execute("DELETE FROM recovering WHERE terminal_id = ?", (terminal_id,))
             left -= 1
     if left and now < waiting.until:

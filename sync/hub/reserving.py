@@ -120,6 +120,7 @@ class Reserving:
         self._head = head
         self._epoch = epoch
         self._clock = clock
+        self._heard: set[str] = set()
 
     async def ask(self, terminal_id: str, store_id: str, request: AllowancesRequest) -> AllowancesWord:
         """Reserve what a terminal asks for as far as points are free, and return all that it holds."""
@@ -139,6 +140,10 @@ class Reserving:
         self._head.reached(pos)
         return word
 
+    def heard_from(self, terminal_id: str) -> None:
+        """Note that a terminal named the epoch of now; called for whatever it asks."""
+        self._heard.add(terminal_id)
+
     async def run(self) -> None:
         """Look again and again whether a recovery is over, and do what waited for its end; never returns."""
         was_recovering = True  # a hub that died behind the end has not done that yet
@@ -155,7 +160,7 @@ class Reserving:
 
         def work(connection: Connection) -> int | None:
             now = self._clock.now()
-            return self._end(connection, now) if advance(connection, now) else None
+            return self._end(connection, now) if advance(connection, now, self._heard) else None
 
         pos = await self._writer.write(work)
         if pos is None:

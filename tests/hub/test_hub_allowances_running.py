@@ -100,6 +100,7 @@ async def test_f28_a_restored_hub_grants_nothing_until_the_tills_have_sent_all(s
         answer = await stream.put()
         assert answer.results[0].reason is Reason.HUB_RECOVERING
         await other.hello()
+        await other.feed_start()  # it has read the answer
 
         async def is_judged() -> bool:
             changes = [change for page in await first.pages(cursor) for change in page.changes]

@@ -205,5 +205,17 @@ def test_f28_a_sale_taken_back_meanwhile_takes_no_point_that_a_till_may_hold(boo
     assert books.write(lambda connection: pay_what_is_owed(connection, 1)) == pos
 
 
+def test_f28_a_hello_from_before_the_restore_that_comes_late_ends_no_wait(books: Books) -> None:
+    """Whoever sent it has not read the answer, and may hold and have recorded more than it says."""
+    hello(books, ONE, 0)
+    hello(books, TWO, 0)
+    assert not books.write(lambda connection: advance(connection, NOW, {TWO.terminal_id}))
+    hello(books, ONE, 1, held("a-1", 60))
+    hello(books, ONE, 0)  # and one more, later still
+    assert not books.write(lambda connection: advance(connection, NOW, {ONE.terminal_id, TWO.terminal_id}))
+    books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"a-1": 60}, CARD))
+    assert books.write(lambda connection: advance(connection, NOW, {ONE.terminal_id, TWO.terminal_id}))
+
+
 def _owed(books: Books) -> int:
     return books.number("SELECT debt FROM balances WHERE customer_id = 'C-1'")
