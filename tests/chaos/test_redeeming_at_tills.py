@@ -156,16 +156,12 @@ async def test_a_redemption_taken_back_can_be_spent_again_once_the_hub_has_heard
         assert await posted(hub) == 50
 
 
-async def test_a_hub_that_does_not_answer_costs_one_customer_seconds_and_the_next_none(tmp_path: Path) -> None:
+async def test_a_hub_that_does_not_answer_lets_nobody_hang(tmp_path: Path) -> None:
+    """How long a customer waits, and that the next one does not, is told by a fake clock (test_pump_allowances)."""
     async with redeeming_shop(tmp_path, points=100) as (_, (till,)):
         till.line.plan = lambda request: Fault.BLACK_HOLE if "allowances" in request.path else Fault.PASS
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        assert (await till.redeem("d-1", 50))[0] == 409
-        waited_s, began_s = loop.time() - began_s, loop.time()
-        assert (await till.redeem("d-2", 50))[0] == 409
-        assert waited_s < 4.0
-        assert loop.time() - began_s < 1.0
+        for redemption_id in ("d-1", "d-2"):
+            assert (await till.redeem(redemption_id, 50))[0] == 409
         till.line.release()
 
 
