@@ -90,6 +90,8 @@ async def test_tab_goes_everywhere_and_is_caught_nowhere(browser: Browser, tmp_p
         await at.sell("R-1", at.face("Marie").cards[0], 900)
         await at.page.locator("#undo button").wait_for()
         await at.page.locator("#shift .act").wait_for()
+        # The indicator is a stop, and its name says what waits.
+        await at.page.get_by_text("1 to send").first.wait_for()
         assert await tab_stops(at.page) == await targets(at.page)
         await at.page.keyboard.press("F8")
         await expect(at.page.locator("#outbox h2")).to_be_focused()

@@ -160,9 +160,21 @@ class Machines:
         return self.folder / "till"
 
     async def check_till(self) -> None:
-        """Assert that the running till shows what was credited, and nothing as pending."""
-        for customer, points in self.load.sums().items():
-            assert await self.load.balance(customer) == (points, 0)
+        """Assert that the running till comes to show what was credited, and nothing as pending.
+
+        The hub's balances arrive a moment after its verdicts.
+        """
+        credited = {customer: (points, 0) for customer, points in self.load.sums().items()}
+
+        async def shown() -> dict[int, tuple[int, int]]:
+            return {customer: await self.load.balance(customer) for customer in credited}
+
+        async def is_settled() -> bool:
+            return await shown() == credited
+
+        with contextlib.suppress(TimeoutError):
+            await eventually(is_settled, within_s=60)
+        assert await shown() == credited
 
     async def check_files(self) -> None:
         """Assert, once both have ended, that their files hold each committed event once, and the same balances."""
