@@ -149,8 +149,12 @@ async def press_slowly(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: 
 
 
 async def largest_gap_ms(page: Page) -> float:
-    """Return the longest that the page waited for a key, in ms."""
-    return float(await page.evaluate("() => Math.max(...log.times.slice(1).map((time, n) => time - log.times[n]))"))
+    """Return the longest that the page waited for a key, or that lay between two, in ms."""
+    return float(
+        await page.evaluate(
+            "() => Math.max(...[log.times, log.stamps].flatMap((all) => all.slice(1).map((at, n) => at - all[n])))"
+        )
+    )
 
 
 async def scan_keys(page: Page, text: str, gap_ms: int = 10) -> None:
