@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from agent.redemptions import RedemptionResult, RedemptionReversalResult
 from agent.sales import Draft, EventDraft, ReversalResult, SaleHere, SaleResult
 from agent.store.files import milliseconds
 from sync.contract.events import canonical_json, event_id, event_source
@@ -101,7 +102,7 @@ class Recorded:
     """The answer to an act: `result` as kept, the first one, however often it is asked for. `answer` if it is new."""
 
     result: str
-    answer: SaleResult | ReversalResult | None
+    answer: SaleResult | ReversalResult | RedemptionResult | RedemptionReversalResult | None
     subject: str | None
 
     @property

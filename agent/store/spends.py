@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from agent.purse import Purse, Reading
-from agent.redemptions import RedemptionDraft, RedemptionHere, RedemptionResult, RedemptionReversalResult
+from agent.redemptions import RedemptionDraft, RedemptionHere
 from agent.sales import EventDraft
 from agent.store.allowances import read_purse
 from agent.store.ballast import Ballast, no_room
-from agent.store.entries import Basis, Stamp, StoreError, Terminal, append, pending_on
+from agent.store.entries import Basis, Recorded, Stamp, StoreError, Terminal, append, pending_on
 from agent.store.files import milliseconds
 from agent.store.journal import EventJournal
 from agent.store.trust import note_time
@@ -62,15 +62,6 @@ class GivingBackEntry:
     plan: Callable[[RedemptionHere | None], RedemptionDraft]
 
 
-@dataclass(frozen=True, slots=True)
-class Redeemed:
-    """The answer to an act: `result` as kept, the first one, however often it is asked for. `answer` if it is new."""
-
-    result: str
-    answer: RedemptionResult | RedemptionReversalResult | None
-    subject: str | None
-
-
 class Redeemer:
     """Records redemptions and their reversals."""
 
@@ -80,7 +71,7 @@ class Redeemer:
         self._journal = journal
         self._ballast = ballast
 
-    async def redeem(self, entry: RedemptionEntry, stamp: Stamp) -> Redeemed:
+    async def redeem(self, entry: RedemptionEntry, stamp: Stamp) -> Recorded:
         """Record a redemption, durable on return; the same again answers the first result.
 
         Raises:
@@ -93,7 +84,7 @@ class Redeemer:
             entry = replace(entry, decide=no_room)
         return await self._record(lambda connection, here: record_redemption(connection, here, stamp, entry))
 
-    async def give_back(self, entry: GivingBackEntry, stamp: Stamp) -> Redeemed:
+    async def give_back(self, entry: GivingBackEntry, stamp: Stamp) -> Recorded:
         """Record the reversal of a redemption, durable on return; the same again answers the first result.
 
         Raises:
@@ -129,7 +120,7 @@ class Redeemer:
         return recorded
 
 
-def record_redemption(connection: Connection, terminal: Terminal, stamp: Stamp, entry: RedemptionEntry) -> Redeemed:
+def record_redemption(connection: Connection, terminal: Terminal, stamp: Stamp, entry: RedemptionEntry) -> Recorded:
     """Write a redemption's event, spends, effect and answer, or return the first answer.
 
     Raises:
@@ -147,7 +138,7 @@ def record_redemption(connection: Connection, terminal: Terminal, stamp: Stamp, 
             raise RedemptionIdReused(
                 f"redemption {entry.redemption_id} was recorded with another content; give each its own id"
             )
-        return Redeemed(known[1], None, known[2].hex() if known[2] else None)
+        return Recorded(known[1], None, known[2].hex() if known[2] else None)
     decision = entry.decide()
     now = Reading(milliseconds(stamp.recorded_at), stamp.monotonic_ms, stamp.boot_id)
     purse = read_purse(connection, decision.customer_id, decision.basis.subjects, now)
@@ -160,10 +151,10 @@ def record_redemption(connection: Connection, terminal: Terminal, stamp: Stamp, 
         "INSERT INTO redemptions (redemption_id, fingerprint, position, result) VALUES (?, ?, ?, ?)",
         (entry.redemption_id, entry.fingerprint, position, result),
     )
-    return Redeemed(result, planned.answer, planned.event.subject)
+    return Recorded(result, planned.answer, planned.event.subject)
 
 
-def record_giving_back(connection: Connection, terminal: Terminal, stamp: Stamp, entry: GivingBackEntry) -> Redeemed:
+def record_giving_back(connection: Connection, terminal: Terminal, stamp: Stamp, entry: GivingBackEntry) -> Recorded:
     """Write the reversal of a redemption, or return the first answer.
 
     Raises:
@@ -180,7 +171,7 @@ def record_giving_back(connection: Connection, terminal: Terminal, stamp: Stamp,
             raise GivingBackIdReused(
                 f"reversal {entry.reversal_id} was recorded with another content; give each reversal its own id"
             )
-        return Redeemed(known[1], None, known[2].hex() if known[2] else None)
+        return Recorded(known[1], None, known[2].hex() if known[2] else None)
     planned = entry.plan(_redemption_here(connection, entry.redemption_id))
     position, _ = append(connection, terminal, stamp, planned.event)
     result = planned.answer.model_dump_json(exclude={"kind"})
@@ -190,7 +181,7 @@ def record_giving_back(connection: Connection, terminal: Terminal, stamp: Stamp,
         (entry.reversal_id, entry.fingerprint, entry.redemption_id, position, result),
     )
     connection.execute("UPDATE redemptions SET is_reversed = 1 WHERE redemption_id = ?", (entry.redemption_id,))
-    return Redeemed(result, planned.answer, planned.event.subject)
+    return Recorded(result, planned.answer, planned.event.subject)
 
 
 def record_return(connection: Connection, terminal: Terminal, stamp: Stamp, allowance_id: str) -> None:

@@ -7,7 +7,8 @@ from agent.purse import Purse
 from agent.redemptions import Payer, RedemptionDraft, RedemptionRequest, plan_redemption, plan_redemption_reversal
 from agent.sales import Buyer, fingerprint
 from agent.store import Store
-from agent.store.spends import GivingBackEntry, Redeemed, RedemptionDecision, RedemptionEntry
+from agent.store.entries import Recorded
+from agent.store.spends import GivingBackEntry, RedemptionDecision, RedemptionEntry
 from sync.contract.allowance import Allowance, AllowancesWord, NotGranted
 from sync.contract.ledger import Balance
 from sync.contract.program import Program
@@ -67,12 +68,12 @@ def entry(
 
 async def redeem(
     store: Store, redemption_id: str = "d-1", points: int | None = None, *, rules: Program | None = None
-) -> Redeemed:
+) -> Recorded:
     """Record a redemption on card number 1 as the counter does."""
     return await store.redeemer.redeem(entry(store, redemption_id, points, rules=rules), store.journal.stamp())
 
 
-async def give_back(store: Store, reversal_id: str = "g-1", redemption_id: str = "d-1") -> Redeemed:
+async def give_back(store: Store, reversal_id: str = "g-1", redemption_id: str = "d-1") -> Recorded:
     """Record the reversal of a redemption as the counter does."""
     request = shop.reversal(reversal_id)
     stamp = store.journal.stamp()
