@@ -24,6 +24,14 @@ LOOK = """() => {
 }"""
 HEARD = "() => log.events.filter(([type]) => type !== 'keydown')"
 KEYS_HEARD = "() => log.events.filter(([type]) => type === 'keydown').map(([, , key]) => key)"
+# Lets the page do nothing else for a while at one of its keydowns.
+BUSY = """{{
+  let keys = 0;
+  window.addEventListener("keydown", () => {{
+    const began = performance.now();
+    if (++keys === {at}) while (performance.now() - began < {ms});
+  }}, {{ capture: true }});
+}}"""
 # What has the focus, and how it got there; each leaves a caret or a selection of its own.
 FOCUSES = {
     "nothing": "document.activeElement.blur()",
@@ -103,6 +111,30 @@ async def test_a_scan_is_read_and_what_has_the_focus_is_as_before(
         assert await page.evaluate(KEYS_HEARD) == ["9"]
         await page.evaluate("() => document.activeElement.blur()")
         assert await page.evaluate(HEARD) == []
+
+
+async def test_a_scanner_that_pauses_behind_a_busy_page_is_known_to_have_paused(browser: Browser) -> None:
+    """Two short waits, for the page and then for the next key, are one long one at the keyboard: four digits went."""
+    async with rig(browser) as page:
+        # The page sees either wait for itself: 70 ms, then 60 ms.
+        await page.add_init_script(BUSY.format(at=4, ms=70))
+        await page.reload()
+        await page.locator("body[data-ready]").wait_for()
+        await press_slowly(page, typed_on(US, CARD[:4]), 1)
+        await page.wait_for_timeout(60)
+        await press_slowly(page, typed_on(US, CARD[4:] + "\n"), 1)
+        assert await largest_gap_ms(page) > GAP_MS
+
+
+@pytest.mark.parametrize("busy_at", [1, 4, 16])
+async def test_a_scan_is_read_though_the_page_is_busy_in_its_midst(browser: Browser, busy_at: int) -> None:
+    async with rig(browser) as page:
+        before = await focused(page, "selected")
+        # Longer than a gap and its timer: the keys come late to the page, but their stamps say when they were pressed.
+        await page.evaluate(BUSY.format(at=busy_at, ms=300))
+        await press_all(page, typed_on(US, CARD + "\n"), 5)
+        assert await page.evaluate("() => [log.scans, log.broken]") == [[CARD], []]
+        assert await page.evaluate(LOOK) == before
 
 
 @pytest.mark.parametrize("gap_ms", [5, 50])
