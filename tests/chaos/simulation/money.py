@@ -106,10 +106,14 @@ def nothing_is_negative(world: "World") -> str | None:
 
 
 def nobody_spends_what_was_not_there(world: "World") -> str | None:
-    """The store pays for nothing, unless a person took the risk or two losses met."""
+    """The store pays for nothing, unless a person took the risk or two losses met.
+
+    Where a redemption and its reversal both come after a restore, the points that came back may be promised anew by
+    then: the one is the store's for as long as it takes to judge the other.
+    """
     if world.may_have_risk:
         return None
-    rows = world.hub.rows("SELECT event, kind, points FROM risks")
+    rows = world.hub.rows("SELECT store_id, kind, sum(points) FROM risks GROUP BY store_id, kind HAVING sum(points)")
     return f"the store paid: {rows}" if rows else None
 
 
