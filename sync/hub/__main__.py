@@ -19,7 +19,6 @@ from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from sync.contract.customers import Code
-from sync.hub.columns import COLUMNS
 from sync.hub.commands import (
     NotDone,
     end_recovery,
@@ -34,10 +33,11 @@ from sync.hub.commands import (
     unmerge_customer,
 )
 from sync.hub.config import DEFAULT_PROGRAM, HubConfig
-from sync.hub.exporting import Format, export_customers, export_events
 from sync.hub.founding import database_file
-from sync.hub.importing import Desk, Fault, ImportFileError, import_customers
-from sync.hub.merging import MergeRefused
+from sync.hub.people.columns import COLUMNS
+from sync.hub.people.exporting import Format, export_customers, export_events
+from sync.hub.people.importing import Desk, Fault, ImportFileError, import_customers
+from sync.hub.people.merging import MergeRefused
 from sync.hub.programs import ProgramFileError, read_program
 from sync.hub.root import TlsFilesError, desk, is_running, program_version, run, tls_context
 from sync.hub.terminal_commands import (
@@ -48,7 +48,7 @@ from sync.hub.terminal_commands import (
     revoke_terminal,
     rotate_credential,
 )
-from sync.hub.terminals import INVITATION_MINUTES, INVITATION_TRIES, Place
+from sync.hub.terminals.roster import INVITATION_MINUTES, INVITATION_TRIES, Place
 from sync.runtime.clock import SystemClock
 from sync.runtime.database import open_reader
 from sync.runtime.http_server import ServeError

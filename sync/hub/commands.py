@@ -6,18 +6,18 @@ are enough, and a terminal's history is no place for people.
 
 import asyncio
 
-from sync.hub.allowances import listed as open_allowances
-from sync.hub.allowances import release, tell
-from sync.hub.classes import members, winners
+from sync.hub.books.redemption_rows import listed_risks
 from sync.hub.config import HubConfig
-from sync.hub.customer_rows import Leaving
-from sync.hub.customers import put_customers
-from sync.hub.erasures import erased_on, listed
-from sync.hub.merging import merge, unmerge
-from sync.hub.recovery import end, shown
-from sync.hub.redemption_books import listed_risks
+from sync.hub.escrow.allowances import listed as open_allowances
+from sync.hub.escrow.allowances import release, tell
+from sync.hub.escrow.recovery import end, shown
+from sync.hub.feed.snapshot_files import remove_before
+from sync.hub.people.classes import members, winners
+from sync.hub.people.customer_rows import Leaving
+from sync.hub.people.customers import put_customers
+from sync.hub.people.erasures import erased_on, listed
+from sync.hub.people.merging import merge, unmerge
 from sync.hub.root import desk, is_running
-from sync.hub.snapshot_files import remove_before
 from sync.runtime.clock import SystemClock
 from sync.runtime.database import Writer
 from sync.runtime.sqlite_file import Connection

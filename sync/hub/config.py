@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from sync.contract.versions import VERSION_PATTERN
-from sync.hub.times import BusinessDay
+from sync.hub.judging.times import BusinessDay
 from sync.runtime.settings import Section
 
 DEFAULT_PROGRAM = Path(__file__).with_name("default_program.json")

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import ConfigDict, ValidationError
 
 from sync.contract.program import Program
-from sync.hub.feed_log import append, last_pos
-from sync.hub.posting import FeedRow
+from sync.hub.feed.feed_log import append, last_pos
+from sync.hub.judging.posting import FeedRow
 from sync.runtime.sqlite_file import Connection
 
 PROGRAM_BYTES_MAX = 256 * 1024

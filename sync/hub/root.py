@@ -14,21 +14,21 @@ from pathlib import Path
 
 from sync.contract.program import Program
 from sync.contract.protocol import EPOCH_HEADER
-from sync.hub.allowances import prune_closed
 from sync.hub.config import DEFAULT_PROGRAM, HubConfig, is_loopback
-from sync.hub.digests import Digests
-from sync.hub.feed_log import last_pos, prune
+from sync.hub.escrow.allowances import prune_closed
+from sync.hub.escrow.recovery import begin as begin_recovery
+from sync.hub.escrow.reserving import Reserving
+from sync.hub.feed.digests import Digests
+from sync.hub.feed.feed_log import last_pos, prune
+from sync.hub.feed.head import Head
+from sync.hub.feed.snapshots import Snapshots
 from sync.hub.founding import EPOCH_BYTES, IDENTIFIER_KEY_BYTES, Founding, database_file, found, renew_epoch
-from sync.hub.guard import Services
-from sync.hub.head import Head
-from sync.hub.intake import Intake
 from sync.hub.programs import enact, read_program
-from sync.hub.reception import Reception
-from sync.hub.recovery import begin as begin_recovery
-from sync.hub.reserving import Reserving
-from sync.hub.routes import make_app
-from sync.hub.snapshots import Snapshots
-from sync.hub.terminals import Place, invite, new_code
+from sync.hub.terminals.reception import Reception
+from sync.hub.terminals.roster import Place, invite, new_code
+from sync.hub.uploads.intake import Intake
+from sync.hub.web.guard import Services
+from sync.hub.web.routes import make_app
 from sync.runtime.clock import Clock, SystemClock
 from sync.runtime.database import Reader, Writer, open_reader, open_writer
 from sync.runtime.http_server import serve

@@ -11,11 +11,11 @@ from pathlib import Path
 from sync.contract.invitations import Invitation, write_invitation
 from sync.hub.commands import NotDone
 from sync.hub.config import HubConfig, is_loopback
-from sync.hub.fences import is_quarantined
-from sync.hub.invitation_qr import draw_qr
-from sync.hub.quarantine import Released, release_step
 from sync.hub.root import desk, make_invitation
-from sync.hub.terminals import Listed, Place, ask_to_rotate, listed, revoke
+from sync.hub.terminals.invitation_qr import draw_qr
+from sync.hub.terminals.roster import Listed, Place, ask_to_rotate, listed, revoke
+from sync.hub.uploads.fences import is_quarantined
+from sync.hub.uploads.quarantine import Released, release_step
 from sync.hub_client import hub_address
 from sync.hub_errors import HubSetupError
 from sync.runtime.clock import SystemClock

@@ -11,10 +11,10 @@ from agent.version import VERSION
 from sync.contract.cursors import FeedCursor, write_cursor
 from sync.contract.protocol import EnrolAnswer, EnrolRequest
 from sync.hub.config import HubConfig
-from sync.hub.feed_log import last_pos
+from sync.hub.feed.feed_log import last_pos
 from sync.hub.root import Hub as RunningHub
 from sync.hub.root import running
-from sync.hub.terminals import revoke
+from sync.hub.terminals.roster import revoke
 from sync.hub_client import HubClient
 from sync.runtime.settings import load
 from tests.bench.world import STORE_ID, Hub

@@ -17,11 +17,11 @@ from typing import Any, NoReturn
 from unittest import mock
 
 from agent import reserving
-from sync.hub import snapshot_files, snapshots
+from sync.hub.escrow.reserving import Reserving
+from sync.hub.feed import snapshot_files, snapshots
 from sync.hub.founding import Founding, database_file, found
 from sync.hub.programs import enact
-from sync.hub.reserving import Reserving
-from sync.hub.terminals import NewTerminal, Place, enrol
+from sync.hub.terminals.roster import NewTerminal, Place, enrol
 from sync.hub_errors import HubError, HubUnreachable
 from sync.pump.allowances import Reservations
 from sync.pump.ports import Cache, Journal, Reserved

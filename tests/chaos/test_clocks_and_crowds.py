@@ -12,7 +12,7 @@ import pytest
 
 from sync.contract.identifiers import Identifier, Scheme
 from sync.contract.protocol import PresentedIdentifier
-from sync.hub.reception import HELLOS_PER_S, SPREAD_S_MAX
+from sync.hub.terminals.reception import HELLOS_PER_S, SPREAD_S_MAX
 from sync.hub_errors import HubBusy, HubError, HubUnreachable
 from sync.pump.pace import EVENTS_MIN, Pace, delay_s
 from sync.pump.pusher import HELLO_EVERY_S

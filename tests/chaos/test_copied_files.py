@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from sync.contract.protocol import EnrolAnswer
-from sync.hub.fences import is_quarantined
-from sync.hub.quarantine import release_step
+from sync.hub.uploads.fences import is_quarantined
+from sync.hub.uploads.quarantine import release_step
 from sync.runtime.sqlite_file import Connection
 from tests.support.chaos_tills import ChaosTill, card, chaos_till, enrolled, import_cards
 from tests.support.clock import FakeClock

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sync.hub.customer_rows import Leaving
-from sync.hub.customers import put_customers
-from sync.hub.erasures import listed
-from sync.hub.merging import merge, unmerge
+from sync.hub.people.customer_rows import Leaving
+from sync.hub.people.customers import put_customers
+from sync.hub.people.erasures import listed
+from sync.hub.people.merging import merge, unmerge
 from tests.support.chaos_tills import ChaosTill, card, chaos_till, enrolled, import_cards
 from tests.support.clock import FakeClock
 from tests.support.hubs import HubUnderTest, hub_in_process

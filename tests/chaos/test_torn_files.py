@@ -16,7 +16,7 @@ import pytest
 from agent.store import Store
 from agent.store.files import cache_file, till_file
 from sync.contract.protocol import BalancePut
-from sync.hub.batch import Sender
+from sync.hub.uploads.batch import Sender
 from sync.runtime.database import Writer
 from sync.runtime.sqlite_file import Connection, DatabaseFile, open_for_reading, open_for_writing
 from tests.support import shop

@@ -16,8 +16,8 @@ import pytest
 
 from sync.contract.protocol import EnrolAnswer
 from sync.contract.signing import SigningKey
-from sync.hub.customer_rows import to_row
-from sync.hub.customers import put_customers
+from sync.hub.people.customer_rows import to_row
+from sync.hub.people.customers import put_customers
 from sync.hub_client import open_session
 from tests.support.hubs import HubUnderTest, hub_in_process
 from tests.support.wire_till import KnownCustomer, WireTill, enrolled, random_card

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from sync.contract.protocol import BalancePut, Change, CustomerGone, CustomerPut
-from sync.hub.customer_rows import Leaving, to_row
-from sync.hub.customers import put_customers
-from sync.hub.merging import merge, unmerge
+from sync.hub.people.customer_rows import Leaving, to_row
+from sync.hub.people.customers import put_customers
+from sync.hub.people.merging import merge, unmerge
 from tests.support.hubs import HubUnderTest
 from tests.support.wire_till import WireTill, random_card
 

@@ -14,8 +14,8 @@ from sync.contract.chain import GONE, PROOF_HEADER, WITHHELD
 from sync.contract.events import EVENT_TYPES, Flag
 from sync.contract.protocol import EPOCH_HEADER, Change, Outcome, ProblemCode, Reason
 from sync.contract.versions import PROTOCOLS
-from sync.hub.refusals import KINDS
-from sync.hub.routes import ROUTES, Route
+from sync.hub.web.refusals import KINDS
+from sync.hub.web.routes import ROUTES, Route
 
 PAGE = (Path(__file__).parents[2] / "sync" / "PROTOCOL.md").read_text(encoding="utf-8")
 # What stands in code style, whole and word by word, or as a member of an example.

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sync.hub.batch import Sender
-from sync.hub.customer_rows import Leaving
-from sync.hub.redemption_books import listed_risks
+from sync.hub.books.redemption_rows import listed_risks
+from sync.hub.people.customer_rows import Leaving
+from sync.hub.uploads.batch import Sender
 from tests.support.hub_books import Books, card_id, customer, open_books
 from tests.support.hub_events import reversal, sale
 from tests.support.hub_redemptions import ask, enrolled, redemption, returned, undoing

@@ -7,12 +7,12 @@ import pytest
 from sync.contract import events
 from sync.contract.events import EARNED, PointsEarned, canonical_json
 from sync.contract.protocol import Outcome, Reason, Verdict
-from sync.hub.batch import Sender
-from sync.hub.books import parked_events
-from sync.hub.customer_rows import Leaving
-from sync.hub.intake import replay
-from sync.hub.placing import Gap
-from sync.hub.terminals import NewTerminal, Place, enrol
+from sync.hub.books.event_rows import parked_events
+from sync.hub.people.customer_rows import Leaving
+from sync.hub.terminals.roster import NewTerminal, Place, enrol
+from sync.hub.uploads.batch import Sender
+from sync.hub.uploads.intake import replay
+from sync.hub.uploads.placing import Gap
 from tests.support.hub_books import NOW, Books, card_id, customer, open_books
 from tests.support.hub_events import SENDER, event, reversal, sale, sale_data
 

@@ -11,13 +11,13 @@ import pytest
 
 from sync.contract.events import EARNED, canonical_json
 from sync.contract.protocol import HelloRequest, IncarnationLength
-from sync.hub.batch import Sender
-from sync.hub.clocks import note_clocks
-from sync.hub.exporting import export_events
-from sync.hub.intake import apply_upload
-from sync.hub.terminals import NewTerminal, Place, enrol, listed, note_hello
-from sync.hub.times import BusinessDay
-from sync.hub.uploads import read_upload
+from sync.hub.judging.times import BusinessDay
+from sync.hub.people.exporting import export_events
+from sync.hub.terminals.roster import NewTerminal, Place, enrol, listed, note_hello
+from sync.hub.uploads.batch import Sender
+from sync.hub.uploads.clocks import note_clocks
+from sync.hub.uploads.intake import apply_upload
+from sync.hub.uploads.upload import read_upload
 from tests.support import shop
 from tests.support.clock import FakeClock
 from tests.support.hub_books import NOW, Books, card_id, open_books

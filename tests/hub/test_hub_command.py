@@ -13,7 +13,7 @@ import pytest
 
 from sync.contract.protocol import EnrolRequest
 from sync.hub.__main__ import main
-from sync.hub.columns import COLUMNS
+from sync.hub.people.columns import COLUMNS
 from sync.hub_client import enrol
 from tests.support.hubs import hub_in_process
 

@@ -8,12 +8,12 @@ import pytest
 
 from sync.contract.digest import BUCKETS, BucketAnswer, Sums, customer_key
 from sync.contract.protocol import CHANGE, CardPut, CustomerPut
-from sync.hub.customer_rows import Leaving
-from sync.hub.digests import bucket_text, rows_of, sum_up
-from sync.hub.feed import read_page
-from sync.hub.feed_log import last_pos
+from sync.hub.feed.digests import bucket_text, rows_of, sum_up
+from sync.hub.feed.feed_log import last_pos
+from sync.hub.feed.pages import read_page
+from sync.hub.feed.snapshot_files import chunk_texts
+from sync.hub.people.customer_rows import Leaving
 from sync.hub.root import running
-from sync.hub.snapshot_files import chunk_texts
 from sync.hub_errors import HubRefused
 from tests.support.hub_books import Books, card_id, customer, open_books
 from tests.support.hub_events import SENDER, sale

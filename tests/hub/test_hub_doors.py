@@ -6,9 +6,9 @@ import pytest
 import trustme
 
 from sync.contract.protocol import Outcome
-from sync.hub.refusals import KINDS
 from sync.hub.root import Hub, desk, running
-from sync.hub.routes import ROUTES, Route
+from sync.hub.web.refusals import KINDS
+from sync.hub.web.routes import ROUTES, Route
 from sync.hub_errors import HubBusy
 from sync.runtime.problems import codes
 from sync.runtime.sqlite_file import Connection

@@ -6,7 +6,7 @@ import pytest
 
 from sync.contract.protocol import EnrolAnswer, EnrolledBefore, EnrolRequest, IncarnationLength
 from sync.hub.root import Hub, running
-from sync.hub.terminals import revoke
+from sync.hub.terminals.roster import revoke
 from sync.hub_client import enrol, open_session
 from sync.hub_errors import HubRefused, TerminalRevoked
 from sync.runtime.clock import SystemClock

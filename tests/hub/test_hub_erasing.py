@@ -7,12 +7,12 @@ import pytest
 
 from sync.contract.identifiers import Identifier, Scheme
 from sync.contract.protocol import PresentedIdentifier
-from sync.hub.customer_rows import Leaving
-from sync.hub.erasures import is_news, listed, note_passed
+from sync.hub.feed.snapshot_files import chunk_texts
 from sync.hub.founding import DATABASE_NAME
-from sync.hub.presented import keep
-from sync.hub.snapshot_files import chunk_texts
-from sync.hub.terminals import NewTerminal, Place, enrol
+from sync.hub.people.customer_rows import Leaving
+from sync.hub.people.erasures import is_news, listed, note_passed
+from sync.hub.people.presented import keep
+from sync.hub.terminals.roster import NewTerminal, Place, enrol
 from tests.support.hub_books import NOW, Books, card_id, customer, open_books
 from tests.support.hub_events import SENDER, reversal, sale
 

@@ -9,8 +9,10 @@ from unittest import mock
 import pytest
 
 from sync.contract.protocol import EnrolRequest, Outcome, OutcomePut, Reason
-from sync.hub import books, intake, posting, verdicts
-from sync.hub.intake import FAULTY_PER_UPLOAD_MAX
+from sync.hub.books import ledger as books
+from sync.hub.judging import posting, verdicts
+from sync.hub.uploads import intake
+from sync.hub.uploads.intake import FAULTY_PER_UPLOAD_MAX
 from sync.hub_client import enrol, open_session
 from sync.hub_errors import HubUnreachable
 from sync.runtime.sqlite_file import Connection

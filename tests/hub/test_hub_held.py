@@ -7,9 +7,9 @@ import pytest
 
 from sync.contract.cursors import FeedCursor, write_cursor
 from sync.contract.protocol import HeldEvent, Outcome, OutcomePut, Verdict
-from sync.hub.batch import Sender
-from sync.hub.feed_log import last_pos, prune
-from sync.hub.held import final_outcomes
+from sync.hub.books.held import final_outcomes
+from sync.hub.feed.feed_log import last_pos, prune
+from sync.hub.uploads.batch import Sender
 from tests.support.hub_books import Books, open_books
 from tests.support.hub_events import SENDER, reversal, sale
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sync.hub.config import HubConfig, HubSection
-from sync.hub.exporting import export_customers
-from sync.hub.importing import (
+from sync.hub.people.exporting import export_customers
+from sync.hub.people.importing import (
     BATCH_ROWS_BESIDE_HUB,
     LINE_BYTES_MAX,
     Desk,
@@ -198,7 +198,7 @@ async def test_a_customer_who_stands_twice_is_a_fault_of_the_second_row(importer
 async def test_a_customer_who_stands_twice_in_different_batches_is_seen(
     importer: Importer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync.hub.importing.BATCH_ROWS", 2)
+    monkeypatch.setattr("sync.hub.people.importing.BATCH_ROWS", 2)
     rows = "".join(f"C-{number},Ann,en,,,\n" for number in (1, 2, 3, 4, 1, 5, 3))
 
     done = await importer(HEADER + rows)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from sync.contract.customers import Caution, CautionKind, Consent, Customer, Purpose
-from sync.hub.batch import Sender
-from sync.hub.customer_rows import IDENTIFIERS_MAX, CustomerRow, Leaving
-from sync.hub.exporting import export_customers
-from sync.hub.merged_rows import compose
-from sync.hub.merging import MergeRefused
-from sync.hub.snapshot_files import chunk_texts
+from sync.hub.feed.snapshot_files import chunk_texts
+from sync.hub.people.customer_rows import IDENTIFIERS_MAX, CustomerRow, Leaving
+from sync.hub.people.exporting import export_customers
+from sync.hub.people.merged_rows import compose
+from sync.hub.people.merging import MergeRefused
+from sync.hub.uploads.batch import Sender
 from tests.support.hub_books import Books, card_id, customer, open_books
 from tests.support.hub_events import SENDER, reversal, sale
 

@@ -9,11 +9,11 @@ import pytest
 from sync.contract.allowance import AllowancesRequest
 from sync.contract.customers import Wording
 from sync.contract.program import RedemptionRule, Reward
-from sync.hub.allowances import word_for
-from sync.hub.batch import Sender
+from sync.hub.escrow.allowances import word_for
+from sync.hub.escrow.reserving import grant_all
+from sync.hub.escrow.visitors import VISITED_DAYS, likely_visitors
 from sync.hub.programs import enact
-from sync.hub.reserving import grant_all
-from sync.hub.visitors import VISITED_DAYS, likely_visitors
+from sync.hub.uploads.batch import Sender
 from tests.support.hub_books import NOW, NOW_MS, Books, card_id, customer, open_books
 from tests.support.hub_events import PROGRAM, reversal, sale
 from tests.support.hub_redemptions import asker, enrolled

@@ -10,12 +10,13 @@ import pytest
 from sync.contract.allowance import AllowancesWord, HeldAllowance
 from sync.contract.events import EVENT_TYPES, REDEEMED
 from sync.contract.protocol import HelloRequest, IncarnationLength, Outcome, Reason
-from sync.hub.batch import Sender
-from sync.hub.books import parked_events, pay_what_is_owed
-from sync.hub.intake import replay
-from sync.hub.recovery import advance, begin, end, shown
-from sync.hub.redemption_books import listed_risks
-from sync.hub.reserving import greet
+from sync.hub.books.event_rows import parked_events
+from sync.hub.books.ledger import pay_what_is_owed
+from sync.hub.books.redemption_rows import listed_risks
+from sync.hub.escrow.recovery import advance, begin, end, shown
+from sync.hub.escrow.reserving import greet
+from sync.hub.uploads.batch import Sender
+from sync.hub.uploads.intake import replay
 from tests.support.hub_books import NOW, Books, card_id, customer, open_books
 from tests.support.hub_events import reversal, sale
 from tests.support.hub_redemptions import ask, asker, enrolled, redemption, returned, undoing

@@ -10,14 +10,14 @@ import pytest
 from sync.contract.allowance import AllowancesWord
 from sync.contract.events import EVENT_TYPES, REDEEMED
 from sync.contract.protocol import Outcome, Reason
-from sync.hub.allowances import listed, prune_closed, release
-from sync.hub.batch import Sender
-from sync.hub.books import parked_events
-from sync.hub.fences import quarantine
+from sync.hub.books.event_rows import parked_events
+from sync.hub.books.redemption_rows import listed_risks
+from sync.hub.escrow.allowances import listed, prune_closed, release
 from sync.hub.founding import database_file
-from sync.hub.intake import replay
-from sync.hub.quarantine import release_step
-from sync.hub.redemption_books import listed_risks
+from sync.hub.uploads.batch import Sender
+from sync.hub.uploads.fences import quarantine
+from sync.hub.uploads.intake import replay
+from sync.hub.uploads.quarantine import release_step
 from tests.support.hub_books import NOW, NOW_MS, Books, card_id, customer, open_books
 from tests.support.hub_events import reversal, sale
 from tests.support.hub_redemptions import ask, enrolled, redemption, returned, undoing

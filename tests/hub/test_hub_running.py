@@ -9,9 +9,9 @@ import pytest
 
 from sync.contract.protocol import FEED_WAIT_S_MAX, EnrolRequest, Outcome, ProgramPut
 from sync.hub.config import HubConfig, ProgramSection
-from sync.hub.importing import Desk, Fault, import_customers
+from sync.hub.people.importing import Desk, Fault, import_customers
 from sync.hub.root import Hub, desk, running
-from sync.hub.terminals import INVITATION_TRIES, ask_to_rotate
+from sync.hub.terminals.roster import INVITATION_TRIES, ask_to_rotate
 from sync.hub_client import enrol, open_session
 from sync.hub_errors import HubRefused
 from sync.runtime.clock import SystemClock

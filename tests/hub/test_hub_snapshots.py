@@ -13,10 +13,10 @@ import pytest
 
 from sync.contract.protocol import EnrolAnswer, EnrolRequest, SnapshotManifest
 from sync.hub.config import HubConfig, HubSection
-from sync.hub.customers import put_customers
+from sync.hub.feed.snapshot_files import write_chunk
+from sync.hub.feed.snapshots import FRESH, KEPT
+from sync.hub.people.customers import put_customers
 from sync.hub.root import Hub, running
-from sync.hub.snapshot_files import write_chunk
-from sync.hub.snapshots import FRESH, KEPT
 from sync.hub_client import enrol, open_session
 from sync.hub_errors import HubBusy, HubRefused
 from sync.runtime.clock import Clock
@@ -31,7 +31,7 @@ CHUNK_ROWS = 10
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sync.hub.snapshot_files.chunk_texts.__defaults__", (CHUNK_ROWS,))
+    monkeypatch.setattr("sync.hub.feed.snapshot_files.chunk_texts.__defaults__", (CHUNK_ROWS,))
 
 
 @contextlib.asynccontextmanager
@@ -190,7 +190,7 @@ async def test_what_is_left_of_a_snapshot_that_was_cut_off_is_thrown_away(tmp_pa
 
 
 async def test_chunks_are_served_while_the_later_ones_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sync.hub.snapshots.SOON_S", 0.05)
+    monkeypatch.setattr("sync.hub.feed.snapshots.SOON_S", 0.05)
     gate = Gate(monkeypatch, opens_after=2)
     async with hub_of(tmp_path) as hub, till_of(hub) as till:
         await fill(hub, 45)
@@ -228,7 +228,7 @@ class Gate:
                 asyncio.run_coroutine_threadsafe(self._opened.wait(), from_here).result()
             return real(folder, snapshot_id, number, rows, text)
 
-        monkeypatch.setattr("sync.hub.snapshots.write_chunk", held)
+        monkeypatch.setattr("sync.hub.feed.snapshots.write_chunk", held)
 
     def open(self) -> None:
         self._opened.set()
@@ -237,7 +237,7 @@ class Gate:
 async def test_a_full_disk_is_a_busy_hub_and_the_next_try_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync.hub.snapshots.SOON_S", 0.05)
+    monkeypatch.setattr("sync.hub.feed.snapshots.SOON_S", 0.05)
     monkeypatch.setattr("sync.runtime.supervise.RESTART_S_MIN", 0.01)
     monkeypatch.setattr("sync.runtime.supervise.RESTART_S_MAX", 0.02)
     is_full = True
@@ -248,7 +248,7 @@ async def test_a_full_disk_is_a_busy_hub_and_the_next_try_succeeds(
             raise OSError(28, "No space left on device")
         return real(folder, snapshot_id, number, rows, text)
 
-    monkeypatch.setattr("sync.hub.snapshots.write_chunk", on_a_full_disk)
+    monkeypatch.setattr("sync.hub.feed.snapshots.write_chunk", on_a_full_disk)
     async with hub_of(tmp_path) as hub, till_of(hub) as till:
         await fill(hub, 3)
         with contextlib.suppress(HubBusy):  # or a manifest of the try under way, which is gone a moment later

@@ -10,7 +10,7 @@ from sync.contract.customers import ROWS_PER_CUSTOMER_MAX
 from sync.contract.events import EARNED, LINES_MAX, canonical_json
 from sync.contract.protocol import Outcome, Reason
 from sync.hub.config import HubConfig, HubSection
-from sync.hub.importing import Desk, Fault, import_customers
+from sync.hub.people.importing import Desk, Fault, import_customers
 from sync.hub.root import desk
 from tests.support.clock import FakeClock
 from tests.support.hub_books import Books, card_id, open_books

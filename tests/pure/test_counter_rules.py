@@ -24,7 +24,7 @@ from agent.sales import (
 from agent.store.names import exact_query, fold, prefix_query
 from sync.contract.events import Flag, PointsEarned, PointsReversed
 from sync.contract.ledger import Balance
-from sync.hub.verdicts import judge_sale
+from sync.hub.judging.verdicts import judge_sale
 from tests.support import shop
 
 SUBJECT = shop.card_id(shop.card())

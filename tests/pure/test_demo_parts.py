@@ -12,7 +12,7 @@ from agent.demo.transcript import Transcript
 from agent.demo.waiting import NotSeen, wait_for
 from sync.contract.customers import Customer
 from sync.contract.identifiers import Scheme
-from sync.hub.customer_rows import CustomerRow, to_row
+from sync.hub.people.customer_rows import CustomerRow, to_row
 from tests.support.clock import FakeClock
 
 

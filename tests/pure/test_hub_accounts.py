@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.hub.accounts import move_points, owner
+from sync.hub.people.accounts import move_points, owner
 
 IDS = ("a", "b", "c")
 CUSTOMERS = ("C-1", "C-2", "C-3")

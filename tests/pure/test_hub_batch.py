@@ -5,7 +5,7 @@ import pytest
 
 from sync.contract.events import EARNED, PointsEarned
 from sync.contract.protocol import BATCH_EVENTS_MAX, Reason
-from sync.hub.batch import Item, NoBatch, TooMany, WrongPlace, read_batch, read_item
+from sync.hub.uploads.batch import Item, NoBatch, TooMany, WrongPlace, read_batch, read_item
 from tests.support.hub_events import CARD, SENDER, body, event, sale, sale_data
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.hub.columns import COLUMNS, NAMES, CellError, join, restored, safe, split, to_cells, to_fields
-from sync.hub.customer_rows import CustomerRow, Leaving, RowError, to_row
+from sync.hub.people.columns import COLUMNS, NAMES, CellError, join, restored, safe, split, to_cells, to_fields
+from sync.hub.people.customer_rows import CustomerRow, Leaving, RowError, to_row
 
 KEY = b"k" * 32
 EXAMPLE = {column.name: column.example for column in COLUMNS}

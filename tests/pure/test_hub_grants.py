@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from sync.contract.customers import Wording
 from sync.contract.program import EarnRule, Program, RedemptionRule, Reward
-from sync.hub.grants import Purse, grant_of, prefetch_of
+from sync.hub.escrow.grants import Purse, grant_of, prefetch_of
 
 points = st.integers(0, 300)
 COOKIE = Reward(reward_id="cookie", points=50, text=Wording(en="a cookie", fr="un biscuit"))

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from sync.contract.chain import GONE, Link, chain_start, extend, link
 from sync.contract.events import canonical_json
-from sync.hub.forks import Agreement, History, agreement, fork_name
+from sync.hub.uploads.forks import Agreement, History, agreement, fork_name
 
 START = chain_start("till-1", "0" * 16)
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from sync.contract.events import EARNED, PointsEarned, PointsReversed
 from sync.contract.protocol import Outcome, Reason
-from sync.hub.batch import Item
-from sync.hub.posting import Known, Origin, Posting, event_number
+from sync.hub.judging.posting import Known, Origin, Posting, event_number
+from sync.hub.uploads.batch import Item
 from tests.support.hub_events import PROGRAM, sale_data
 
 CARDS = tuple(letter * 32 for letter in "abc")

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from sync.contract.events import PointsRedeemed, RedemptionReversed
 from sync.contract.protocol import Outcome, Reason
-from sync.hub.bookings import Accounts
-from sync.hub.redemptions import Claim, Redemption, Reserve, judge_redemption, judge_undoing
-from sync.hub.verdicts import Decision
+from sync.hub.judging.bookings import Accounts
+from sync.hub.judging.redemptions import Claim, Redemption, Reserve, judge_redemption, judge_undoing
+from sync.hub.judging.verdicts import Decision
 from tests.support.hub_redemptions import redemption_data
 
 CARD, OTHER = "a" * 32, "b" * 32

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.hub.times import BusinessDay, Claim, Quality, Timekeeper
+from sync.hub.judging.times import BusinessDay, Claim, Quality, Timekeeper
 
 NOW = 1_000_000
 TORONTO = ZoneInfo("America/Toronto")

@@ -2,7 +2,7 @@ import pytest
 
 from sync.contract.events import PointsEarned, PointsReversed
 from sync.contract.protocol import Outcome, Reason
-from sync.hub.verdicts import Decision, Sale, judge_reversal, judge_sale
+from sync.hub.judging.verdicts import Decision, Sale, judge_reversal, judge_sale
 from tests.support.hub_events import CARD, PROGRAM, sale_data
 
 CREDITED = Sale(1, CARD, 10, 0)

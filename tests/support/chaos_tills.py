@@ -18,7 +18,7 @@ from agent.store.outbox import OutboxFigures
 from sync.contract.identifiers import Scheme, identifier_id
 from sync.contract.protocol import EnrolAnswer, EnrolRequest, FeedPage
 from sync.contract.signing import Prover, SigningKey
-from sync.hub.importing import Desk, Fault, import_customers
+from sync.hub.people.importing import Desk, Fault, import_customers
 from sync.hub_client import HubClient, enrol, open_session
 from sync.hub_line import Timeouts
 from sync.pump.line import Line

@@ -11,10 +11,10 @@ from functools import partial
 
 from sync.contract.allowance import AllowancesWord, Spend, draw, remaining
 from sync.contract.protocol import Outcome
-from sync.hub.allowances import release
-from sync.hub.batch import Sender
-from sync.hub.merging import MergeRefused
-from sync.hub.redemption_books import listed_risks
+from sync.hub.books.redemption_rows import listed_risks
+from sync.hub.escrow.allowances import release
+from sync.hub.people.merging import MergeRefused
+from sync.hub.uploads.batch import Sender
 from tests.support.hub_books import NOW_MS, Books, card_id, customer
 from tests.support.hub_events import reversal, sale
 from tests.support.hub_redemptions import ask_for, enrolled, redemption, returned, undoing

@@ -8,16 +8,16 @@ from typing import TypeVar
 
 from sync.contract.identifiers import Scheme, hint, identifier_id
 from sync.contract.protocol import UploadAnswer
-from sync.hub.batch import Sender
-from sync.hub.customer_rows import CustomerRow, Leaving, to_row
-from sync.hub.customers import Put, put_customers
-from sync.hub.feed import Page, read_page
+from sync.hub.feed.pages import Page, read_page
 from sync.hub.founding import Founding, database_file, found
-from sync.hub.intake import apply_upload
-from sync.hub.merging import Merged, Unmerged, merge, unmerge
+from sync.hub.judging.times import BusinessDay
+from sync.hub.people.customer_rows import CustomerRow, Leaving, to_row
+from sync.hub.people.customers import Put, put_customers
+from sync.hub.people.merging import Merged, Unmerged, merge, unmerge
 from sync.hub.programs import enact
-from sync.hub.times import BusinessDay
-from sync.hub.uploads import read_upload
+from sync.hub.uploads.batch import Sender
+from sync.hub.uploads.intake import apply_upload
+from sync.hub.uploads.upload import read_upload
 from sync.runtime.sqlite_file import Connection, open_for_writing
 from tests.support.hub_events import PROGRAM, body
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sync.contract.events import EARNED, REVERSED, canonical_json, event_id, event_source
 from sync.contract.program import EarnRule, Program, SaleLine, earn
-from sync.hub.batch import Sender
+from sync.hub.uploads.batch import Sender
 
 PROGRAM = Program(version=1, currency="CAD", earn=EarnRule(points=1, per_minor=100))
 CARD = "c" * 32

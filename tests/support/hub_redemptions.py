@@ -6,9 +6,9 @@ from typing import Any
 
 from sync.contract.allowance import AllowancesRequest, AllowancesWord, Want
 from sync.contract.events import ALLOWANCE_RETURNED, REDEEMED, REDEMPTION_REVERSED, canonical_json
-from sync.hub.allowances import Asker, word_for
-from sync.hub.batch import Sender
-from sync.hub.reserving import grant_all
+from sync.hub.escrow.allowances import Asker, word_for
+from sync.hub.escrow.reserving import grant_all
+from sync.hub.uploads.batch import Sender
 from tests.support.hub_books import NOW, Books
 from tests.support.hub_events import CARD, event
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sync.contract.protocol import IncarnationLength, Outcome, Reason, UploadAnswer
-from sync.hub.quarantine import release_step
 from sync.hub.root import Hub
+from sync.hub.uploads.quarantine import release_step
 from tests.support.wire_till import Stream, WireTill, random_inc
 
 PARKED_FORK = (Outcome.PARKED, Reason.FORK)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sync.contract.protocol import Outcome, UploadAnswer
-from sync.hub.batch import Sender
-from sync.hub.customer_rows import Leaving
-from sync.hub.feed import covered
-from sync.hub.feed_log import last_pos
-from sync.hub.merging import MergeRefused
-from sync.hub.snapshot_files import chunk_texts
+from sync.hub.feed.feed_log import last_pos
+from sync.hub.feed.pages import covered
+from sync.hub.feed.snapshot_files import chunk_texts
+from sync.hub.people.customer_rows import Leaving
+from sync.hub.people.merging import MergeRefused
+from sync.hub.uploads.batch import Sender
 from tests.support.hub_books import Books, card_id, customer
 from tests.support.hub_events import reversal, sale
 

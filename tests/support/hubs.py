@@ -11,7 +11,7 @@ import pytest
 
 from sync.hub.config import HubConfig, HubSection, ProgramSection
 from sync.hub.root import Hub, running
-from sync.hub.terminals import revoke
+from sync.hub.terminals.roster import revoke
 from sync.runtime.clock import Clock
 
 STORE_ID = "store-1"

@@ -19,9 +19,10 @@ LAYERS = (
         "0 pure",
         r"sync\.contract(\..+)?",
         r"agent\.(advice|codes|counter_errors|purse|quotes|redemptions|sales|shift|version|views|wedge)",
-        r"sync\.hub\.(accounts|batch|columns|customer_rows|forks|merged_rows|posting|times|uploads|verdicts)",
-        r"sync\.hub\.(bookings|grants|redemptions)",
-        r"agent|sync|sync\.runtime|sync\.hub|sync\.hub\.migrations",  # packages that hold nothing themselves
+        r"sync\.hub\.(judging\..+|uploads\.(batch|forks|upload)|escrow\.grants)",
+        r"sync\.hub\.people\.(accounts|columns|customer_rows|merged_rows)",
+        # packages that hold nothing themselves
+        r"agent|sync|sync\.runtime|sync\.hub(\.(books|escrow|feed|judging|migrations|people|terminals|uploads|web))?",
     ),
     (
         "1 settings",
@@ -39,19 +40,18 @@ LAYERS = (
     (
         "3 edges",
         r"sync\.(hub_client|hub_line)",
-        r"sync\.hub\.(books|classes|customers|erasures|feed|feed_log|founding|head|merging|presented|programs|terminals)",
-        r"sync\.hub\.(faults|fences|invitation_qr|placing|streams)",
-        r"sync\.hub\.(clocks|digests|held|snapshot_files|snapshots)",
-        r"sync\.hub\.(allowances|recovery|redemption_books|visitors)",
+        r"sync\.hub\.(founding|programs|books\..+|feed\..+)",
+        r"sync\.hub\.(escrow\.(allowances|recovery|visitors)|people\.(classes|customers|erasures|merging|presented))",
+        r"sync\.hub\.(terminals\.(invitation_qr|roster)|uploads\.(clocks|faults|fences|placing|streams))",
         r"agent\.(keys|store(\..+)?|migrations(\..+)?|display|screen|scanners(\..+)?|till_client)",
     ),
     (
         "4 flows",
         r"sync\.pump\..+",
-        r"sync\.hub\.(exporting|importing|intake|quarantine|reception|reserving)",
+        r"sync\.hub\.(escrow\.reserving|people\.(exporting|importing)|terminals\.reception|uploads\.(intake|quarantine))",
         r"agent\.(buyers|counter|figures|decisions|recognition|redeeming|scan_files)",
     ),
-    ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.(guard|refusals|routes)"),
+    ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.web\..+"),
     (
         "6 roots",
         r"(agent|sync\.hub)\.(root|commands|terminal_commands|__main__)",
@@ -62,8 +62,8 @@ LAYERS = (
 # Rooms without a clock, a log, a file or an await: they receive `now` and ids.
 PURE = re.compile(
     r"sync\.contract\..+"
-    r"|sync\.hub\.(accounts|batch|columns|customer_rows|forks|merged_rows|posting|times|uploads|verdicts)"
-    r"|sync\.hub\.(bookings|grants|redemptions)"
+    r"|sync\.hub\.(judging\..+|uploads\.(batch|forks|upload)|escrow\.grants)"
+    r"|sync\.hub\.people\.(accounts|columns|customer_rows|merged_rows)"
     r"|agent\.(codes|sales|purse|quotes|redemptions|views|advice|shift|wedge)"
 )
 NOT_PURE = {"asyncio", "logging", "os", "pathlib", "random", "secrets", "socket", "subprocess", "time", "aiohttp"}
@@ -76,7 +76,7 @@ BROAD_EXCEPTS = {
     "sync/runtime/supervise.py": 1,  # a bug in an edge must not close the till
     "sync/runtime/problems.py": 1,  # the HTTP error middleware: every failure is a problem+json
     "sync/runtime/database.py": 1,  # a unit of work's error crosses from the thread to its caller, who raises it
-    "sync/hub/faults.py": 1,  # an event that our own code falls over is held, and the line moves on
+    "sync/hub/uploads/faults.py": 1,  # an event that our own code falls over is held, and the line moves on
     "agent/__main__.py": 1,
     "sync/hub/__main__.py": 1,
     "agent/demo/__main__.py": 1,

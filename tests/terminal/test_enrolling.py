@@ -14,7 +14,7 @@ from agent.commands import CommandError
 from agent.imaging.drawing import draw_card
 from agent.imaging.errors import ImagingError
 from sync.contract.invitations import Invitation, write_invitation
-from sync.hub.invitation_qr import draw_qr
+from sync.hub.terminals.invitation_qr import draw_qr
 from tests.support.hubs import HubUnderTest, hub_in_process
 
 

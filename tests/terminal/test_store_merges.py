@@ -15,11 +15,11 @@ from agent.store.rows import apply_page
 from sync.contract.identifiers import Identifier, Scheme
 from sync.contract.ledger import Balance
 from sync.contract.protocol import CHANGE, CustomerGone, CustomerPut, FeedPage, PresentedIdentifier
-from sync.hub.customer_rows import Leaving
-from sync.hub.feed import page_text
-from sync.hub.feed_log import last_pos
-from sync.hub.merging import MergeRefused
-from sync.hub.snapshot_files import chunk_texts
+from sync.hub.feed.feed_log import last_pos
+from sync.hub.feed.pages import page_text
+from sync.hub.feed.snapshot_files import chunk_texts
+from sync.hub.people.customer_rows import Leaving
+from sync.hub.people.merging import MergeRefused
 from sync.runtime.sqlite_file import Connection, open_for_writing
 from tests.support import shop
 from tests.support.hub_books import NOW, Books, card_id, customer, open_books

@@ -1,6 +1,6 @@
 """The hub of a simulation: the product's intake, reception, feed, snapshots and books on a real file, without HTTP.
 
-`Door` does what `sync.hub.routes` does with a request, and says no more than a hub may say.
+`Door` does what `sync.hub.web.routes` does with a request, and says no more than a hub may say.
 """
 
 import asyncio
@@ -24,29 +24,28 @@ from sync.contract.protocol import (
     UploadAnswer,
 )
 from sync.contract.signing import SigningKey
-from sync.hub import feed as pages
-from sync.hub import feed_log
-from sync.hub.batch import Sender
-from sync.hub.customer_rows import CustomerRow
-from sync.hub.customers import put_customers
-from sync.hub.digests import Digests, bucket_text
-from sync.hub.fences import StaleFence, is_quarantined
+from sync.hub.escrow.recovery import begin as begin_recovery
+from sync.hub.escrow.recovery import end as end_recovery
+from sync.hub.escrow.reserving import Reserving
+from sync.hub.feed import feed_log, pages
+from sync.hub.feed.digests import Digests, bucket_text
+from sync.hub.feed.head import Head
+from sync.hub.feed.snapshot_files import Snapshot
+from sync.hub.feed.snapshots import SnapshotDelayed, Snapshots, SnapshotUnknown
 from sync.hub.founding import Founding, database_file, found, renew_epoch
-from sync.hub.head import Head
-from sync.hub.intake import Intake
-from sync.hub.merging import MergeRefused, merge, unmerge
-from sync.hub.placing import Gap
-from sync.hub.presented import keep
+from sync.hub.people.customer_rows import CustomerRow
+from sync.hub.people.customers import put_customers
+from sync.hub.people.merging import MergeRefused, merge, unmerge
+from sync.hub.people.presented import keep
 from sync.hub.programs import newest_program
-from sync.hub.quarantine import release_step
-from sync.hub.reception import Reception
-from sync.hub.recovery import begin as begin_recovery
-from sync.hub.recovery import end as end_recovery
-from sync.hub.reserving import Reserving
-from sync.hub.snapshot_files import Snapshot
-from sync.hub.snapshots import SnapshotDelayed, Snapshots, SnapshotUnknown
-from sync.hub.terminals import Terminal
-from sync.hub.uploads import SignatureInvalid
+from sync.hub.terminals.reception import Reception
+from sync.hub.terminals.roster import Terminal
+from sync.hub.uploads.batch import Sender
+from sync.hub.uploads.fences import StaleFence, is_quarantined
+from sync.hub.uploads.intake import Intake
+from sync.hub.uploads.placing import Gap
+from sync.hub.uploads.quarantine import release_step
+from sync.hub.uploads.upload import SignatureInvalid
 from sync.hub_errors import HubBusy, HubRefused, HubUnreachable
 from sync.pump.ports import Batch
 from sync.runtime.database import Reader, Writer, open_reader, open_writer

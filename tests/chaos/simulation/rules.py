@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from agent.store import allowances, journal
-from sync.hub import grants, intake, reserving
-from sync.hub.fences import Standing
-from sync.hub.intake import Applied
-from sync.hub.recovery import note_declared
-from sync.hub.streams import open_stream
-from sync.hub.times import BusinessDay
-from sync.hub.uploads import Upload
+from sync.hub.escrow import grants, reserving
+from sync.hub.escrow.recovery import note_declared
+from sync.hub.judging.times import BusinessDay
+from sync.hub.uploads import intake
+from sync.hub.uploads.fences import Standing
+from sync.hub.uploads.intake import Applied
+from sync.hub.uploads.streams import open_stream
+from sync.hub.uploads.upload import Upload
 from sync.pump import puller, pusher, snapshot, steps
 from sync.runtime.sqlite_file import Connection
 from tests.chaos.simulation.hub_side import Door

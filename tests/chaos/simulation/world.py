@@ -24,12 +24,13 @@ from agent.codes import make_card_number
 from agent.store import damage, open_store
 from sync.contract.customers import Wording
 from sync.contract.program import EarnRule, Program, Reward
-from sync.hub import reserving, snapshot_files, snapshots
-from sync.hub.customer_rows import CustomerRow, to_row
-from sync.hub.digests import sum_up
+from sync.hub.escrow import reserving
+from sync.hub.feed import snapshot_files, snapshots
+from sync.hub.feed.digests import sum_up
 from sync.hub.founding import Founding, database_file, found
+from sync.hub.people.customer_rows import CustomerRow, to_row
 from sync.hub.programs import enact
-from sync.hub.terminals import NewTerminal, Place, enrol
+from sync.hub.terminals.roster import NewTerminal, Place, enrol
 from sync.pump import pace
 from sync.runtime import clock, database, sqlite_file
 from sync.runtime.database import open_writer
