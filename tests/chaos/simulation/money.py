@@ -145,21 +145,16 @@ def debts_are_paid_first(world: "World") -> str | None:
 
 
 def tills_hold_what_is_reserved(world: "World") -> str | None:
-    """All tills together can spend no more of a customer's points than the hub has, each no more than it reserved.
-
-    A till that ran twice learns what its twin spent when it next speaks of allowances or uploads, and may have had no
-    reason to since.
-    """
+    """All tills together can spend no more of a customer's points than the hub has, each no more than it reserved."""
     reserved = {
         (terminal_id, allowance_id): rest
         for terminal_id, allowance_id, rest in world.hub.rows(
             "SELECT terminal_id, allowance_id, amount - spent FROM allowances WHERE closed_ms IS NULL"
         )
     }
-    twins = {clone.terminal_id for clone in world.clones}
     for till in world.tills:
         assert till.life is not None
-        for customer_id in world.customers if till.terminal_id not in twins else ():
+        for customer_id in world.customers:
             for held in till.life.store.allowances.purse(customer_id, ()).held:
                 rest = reserved.get((till.terminal_id, held.allowance_id), 0)
                 if held.remaining > rest:

@@ -66,6 +66,7 @@ _HUB_WAITS = (
     " UNION ALL SELECT 1 FROM events WHERE outcome = 'parked' AND reason = 'hub_recovering'"
 )
 _QUARANTINED = "SELECT 1 FROM terminals WHERE quarantined_ms IS NOT NULL"
+_HELD = "SELECT 1 FROM main.set_aside WHERE state = 'parked'"
 
 
 class Broken(Exception):
@@ -140,6 +141,16 @@ class World:
         """Make everything whole, and wait until nothing is left to do."""
         self.note("--- everything is made whole ---")
         await self._make_whole()
+        await self._come_to_rest()
+        if self.clones or any(till.glance(_HELD) for till in self.tills):
+            # What a till missed, as by an answer of yesterday or by its own copy, it hears at its hourly hello.
+            self.note("--- an hour passes ---")
+            for till in self.tills:
+                assert till.life is not None
+                till.life.line.ask_hello()
+            await self._come_to_rest()
+
+    async def _come_to_rest(self) -> None:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         while not await self._rests():
