@@ -15,7 +15,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tests.chaos.simulation.rules import RULES
-from tests.chaos.simulation.world import Result, blank_files, simulate
+from tests.chaos.simulation.stage import blank_files
+from tests.chaos.simulation.world import Result, simulate
 
 SAVED = Path(tempfile.gettempdir()) / "loyalty-failing-seeds.txt"
 

@@ -31,10 +31,11 @@ from sync.runtime.database import open_writer
 from sync.runtime.sqlite_file import Connection
 from tests.chaos.simulation import till_side
 from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE, HubSide
+from tests.chaos.simulation.stage import PROGRAM
 from tests.chaos.simulation.till_side import Recorded, TillSide
 from tests.chaos.simulation.virtual import Machine, SimClock
 from tests.chaos.simulation.wire import Ask, Wire
-from tests.chaos.simulation.world import CUSTOMERS, OPENINGS, PROGRAM, Broken, World, customer_row
+from tests.chaos.simulation.world import CUSTOMERS, OPENINGS, Broken, World, customer_row
 
 TERMINALS = ("till-1", "till-2")
 # Enough for a whole backlog or a whole snapshot, in the smallest parts there are.

@@ -138,24 +138,24 @@ async def lose_tail(world: "World") -> None:
     """The power fails, and the disk had not written what it said it had."""
     till = _till(world)
     if till.life is not None:
-        await till.crash()
-        till.lose_tail()
-        world.losses.add("till")
-        await till.start()
-        world.note(f"{till.terminal_id} lost the tail of its disk")
-        world.seen(till, "is up after the power cut")
+        await _set_back(world, till, till.lose_tail, "lost the tail of its disk")
 
 
 async def bring_back_old_files(world: "World") -> None:
     """Somebody brings a till's files back from a backup; what stands beside them is of today."""
     till = _till(world)
     if till.life is not None:
-        await till.crash()
-        till.bring_back_old_files()
-        world.losses.add("till")
-        await till.start()
-        world.note(f"{till.terminal_id} has its files from a backup")
-        world.seen(till, "is up with its files from a backup")
+        await _set_back(world, till, till.bring_back_old_files, "has its files from a backup")
+
+
+async def _set_back(world: "World", till: TillSide, change: Callable[[], None], what: str) -> None:
+    await till.crash()
+    change()
+    till.times_set_back += 1
+    world.losses.add("till")
+    await till.start()
+    world.note(f"{till.terminal_id} {what}")
+    world.seen(till, "is up with an older state")
 
 
 async def clone_till(world: "World") -> None:
@@ -218,7 +218,9 @@ async def restore_hub(world: "World") -> None:
     """A hub that everybody comes back to at once: one till's line breaks again before it has sent all it has."""
     world.oracle.refresh(world.hub)
     if await world.hub.restore() and world.hub.door is not None:
-        world.losses |= {"hub", "risk"} if world.merged else {"hub"}  # it may forget who is one
+        known = {customer_id for (customer_id,) in world.hub.rows("SELECT customer_id FROM customers")}
+        # It may have forgotten who is one, or whose a card is: then it cannot tell which points a till may still spend.
+        world.losses |= {"hub", "risk"} if world.merged or world.imported - known else {"hub"}
         world.note(f"the hub is restored: epoch={world.hub.door.epoch[:4]} pos={world.hub.door.head.pos}")
         loop, wire = asyncio.get_running_loop(), _till(world).wire
         breaks_s = loop.time() + world.die.choice((0.2, 0.4, 1.0, 3.0))

@@ -129,8 +129,8 @@ def outboxes_are_empty(world: "World") -> str | None:
 
 def nobody_is_quarantined(world: "World") -> str | None:
     """No till was taken for two, whatever came late, twice or from a dead process: none runs on two machines."""
-    taken = [name for (name,) in world.hub.rows("SELECT terminal_id FROM terminals WHERE quarantined_ms IS NOT NULL")]
-    return f"taken for two: {taken}" if taken else None
+    taken = world.hub.quarantined()
+    return f"taken for two: {sorted(taken)}" if taken else None
 
 
 def _hub_events(world: "World") -> dict[tuple[str, str, int], str]:

@@ -344,6 +344,10 @@ class HubSide:
                 group.create_task(self.door.snapshots.run())
                 group.create_task(self.door.reserving.run())
 
+    def quarantined(self) -> set[str]:
+        """Return the terminals that the hub takes for two."""
+        return {name for (name,) in self.rows("SELECT terminal_id FROM terminals WHERE quarantined_ms IS NOT NULL")}
+
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Return what the hub's file holds now."""
         assert self.peek is not None

@@ -135,6 +135,8 @@ class TillSide:
         self.ever: dict[tuple[str, str, int], str] = {}
         """The text of each event that this till ever committed, by its identity."""
         self.has_honest_disk = True
+        self.times_set_back = 0
+        """How often its files became older ones."""
         self._seen = seen
         self._starts = 0
         self._images: list[Path] = []

@@ -5,51 +5,29 @@ and the shop must come to rest. `checks` says what must be true all the time, an
 """
 
 import asyncio
-import atexit
-import contextlib
-import functools
 import gc
-import logging
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 from agent.codes import make_card_number
-from agent.store import damage, open_store
-from sync.contract.customers import Wording
-from sync.contract.program import EarnRule, Program, Reward
-from sync.hub.escrow import reserving
-from sync.hub.feed import snapshot_files, snapshots
 from sync.hub.feed.digests import sum_up
-from sync.hub.founding import Founding, database_file, found
 from sync.hub.people.customer_rows import CustomerRow, to_row
-from sync.hub.programs import enact
-from sync.hub.terminals.roster import NewTerminal, Place, enrol
-from sync.pump import pace
-from sync.runtime import clock, database, sqlite_file
-from sync.runtime.database import open_writer
 from tests.chaos.simulation import wire
 from tests.chaos.simulation.acts import ACTS, KINDS, Act
 from tests.chaos.simulation.checks import ALWAYS, AT_REST
-from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE, HubSide
+from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, HubSide
 from tests.chaos.simulation.oracle import Oracle
-from tests.chaos.simulation.shelf import copy_folder, kept_open
-from tests.chaos.simulation.till_side import CURRENCY, KEY, TillSide
-from tests.chaos.simulation.virtual import InThread, Machine, SimClock, Stuck, as_any, pass_time, run
+from tests.chaos.simulation.shelf import copy_folder
+from tests.chaos.simulation.stage import TERMINALS, blank_files, ram, simulated
+from tests.chaos.simulation.till_side import TillSide
+from tests.chaos.simulation.virtual import Machine, SimClock, Stuck, as_any, pass_time, run
 
-TERMINALS = ("till-1", "till-2", "till-3")
 # Few, so that the tills meet on them. The last two never become anybody's.
 CUSTOMERS = {"C-1": (0, 1), "C-2": (2,)}
-REWARDS = tuple(
-    Reward(reward_id=f"r-{points}", points=points, text=Wording(en="Gift", fr="Cadeau")) for points in (4, 25)
-)
-PROGRAM = Program(version=1, currency=CURRENCY, earn=EarnRule(points=1, per_minor=100), rewards=REWARDS)
 # What customers bring from elsewhere: so little that each till can hold all of it.
 OPENINGS = {"C-1": 30, "C-2": 10}
 PAUSES_S = (0.0, 0.0, 0.01, 0.1, 0.5, 3.0, 15.0, 70.0)
@@ -65,7 +43,6 @@ _HUB_WAITS = (
     "SELECT 1 FROM hub WHERE recovery_until_ms IS NOT NULL"
     " UNION ALL SELECT 1 FROM events WHERE outcome = 'parked' AND reason = 'hub_recovering'"
 )
-_QUARANTINED = "SELECT 1 FROM terminals WHERE quarantined_ms IS NOT NULL"
 _HELD = "SELECT 1 FROM main.set_aside WHERE state = 'parked'"
 
 
@@ -100,6 +77,13 @@ class World:
     def may_have_risk(self) -> bool:
         """Whether the store may have to pay for a redemption: two losses met, or a person took the risk."""
         return "risk" in self.losses or {"till", "hub"} <= self.losses
+
+    @property
+    def doubles(self) -> set[str]:
+        """The tills that a hub may take for two: one was copied, or ran on one old state after the other."""
+        return {clone.terminal_id for clone in self.clones} | {
+            till.terminal_id for till in self.tills if till.times_set_back > 1
+        }
 
     def note(self, line: str) -> None:
         """Write a line of the trace."""
@@ -180,8 +164,8 @@ class World:
         if "till" in self.losses and not is_patient:
             await self.hub.door.end_recovery()
             self.losses.add("risk")
-        for clone in self.clones:
-            await self.hub.door.release(clone.terminal_id)
+        for terminal_id in sorted(self.doubles):
+            await self.hub.door.release(terminal_id)
         for customer_id in sorted(self.imported):
             await self.hub.door.put(self.customers[customer_id])
 
@@ -242,8 +226,8 @@ class World:
                 return f"{till.terminal_id} has {waiting} events waiting, unanswered {sorted(till.unanswered)}"
             if till.life.line.hello_wanted.is_set():
                 return f"{till.terminal_id} has a hello to say"
-            if self.clones and self.hub.rows(_QUARANTINED):
-                return "a till that was cloned is in quarantine"
+            if self.doubles & self.hub.quarantined():
+                return "a till that may be two is in quarantine"
             if self.hub.rows(_HUB_WAITS):
                 return "the hub waits for tills before it judges redemptions"
             if till.place() != (door.epoch, door.head.pos):
@@ -276,7 +260,7 @@ def simulate(seed: int, kind: str | None = None) -> Result:
     blank = blank_files()
     die = random.Random(seed)
     traces: list[list[str]] = []
-    folder = Path(tempfile.mkdtemp(prefix="sim-", dir=_ram()))
+    folder = Path(tempfile.mkdtemp(prefix="sim-", dir=ram()))
 
     async def main() -> float:
         world = _world(die, folder, blank)
@@ -310,34 +294,6 @@ def simulate(seed: int, kind: str | None = None) -> Result:
     return Result(seed, wrong, tuple(traces[0]) if traces else (), virtual_s)
 
 
-@contextlib.contextmanager
-def simulated(die: random.Random) -> Iterator[None]:
-    """Let the product's threads, dice and encryption be the simulation's for the length of the block."""
-    dice = SimpleNamespace(SystemRandom=lambda: die)
-    secrets = SimpleNamespace(randbits=die.getrandbits)
-    small_chunks = functools.partial(snapshot_files.chunk_texts, chunk_rows=2)
-    was_off = logging.root.manager.disable
-    with (
-        mock.patch.object(database, "aiosqlite", SimpleNamespace(Connection=InThread)),
-        mock.patch.object(sqlite_file, "_ENCRYPTS", new=False),
-        mock.patch.object(sqlite_file, "_migration_files", _migration_files),
-        mock.patch.object(damage, "quick_check", return_value=True),
-        kept_open(),
-        mock.patch.object(pace, "random", dice),
-        mock.patch.object(clock, "secrets", secrets),
-        mock.patch.object(snapshots, "chunk_texts", small_chunks),
-        mock.patch.object(reserving, "LOOK_S", 4.0),
-    ):
-        logging.disable(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logging.disable(was_off)
-
-
-_migration_files = functools.cache(sqlite_file._migration_files)
-
-
 def _world(die: random.Random, folder: Path, blank: Path) -> World:
     terminals = TERMINALS[: die.choice((2, 2, 3))]
     copy_folder(blank / f"hub-{len(terminals)}", folder / "hub")
@@ -356,41 +312,3 @@ def _world(die: random.Random, folder: Path, blank: Path) -> World:
         till.keep_image()
         world.tills.append(till)
     return world
-
-
-@functools.cache
-def blank_files() -> Path:
-    """Return a folder with the files of a new hub and a new till, made once and gone with the process."""
-    folder = Path(tempfile.mkdtemp(prefix="sim-blank-", dir=_ram()))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    die = random.Random(0)
-
-    async def main() -> None:
-        machine = Machine("blank", die)
-        await machine.start(_make_blank(folder))
-
-    with simulated(die):
-        run(die, main)
-    return folder
-
-
-async def _make_blank(folder: Path) -> None:
-    time = SimClock("boot-blank")
-    for number in (2, 3):
-        hub = folder / f"hub-{number}"
-        hub.mkdir(mode=0o700)
-        async with open_writer(database_file(hub)) as writer:
-            await writer.write(lambda connection: found(connection, Founding("e" * 16, IDENTIFIER_KEY)))
-            await writer.write(lambda connection: enact(connection, PROGRAM, 1))
-            for name in TERMINALS[:number]:
-                new = NewTerminal(name, f"credential-of-{name}-that-is-long-enough", "0.1.0")
-                await writer.write(lambda connection, new=new: enrol(connection, new, Place(STORE, ""), time.now()))  # type: ignore[misc]
-    (folder / "till").mkdir(mode=0o700)
-    async with open_store(folder / "till", KEY, terminal_id="blank", store_id=STORE, clock=time, inc="0" * 16) as store:
-        await store.cache.keep_program(PROGRAM)
-
-
-def _ram() -> str | None:
-    """Return a folder in memory where there is one: nothing of a simulation outlives it."""
-    shm = Path("/dev/shm")
-    return str(shm) if shm.is_dir() else None
