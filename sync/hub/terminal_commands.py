@@ -11,9 +11,9 @@ from pathlib import Path
 from sync.contract.invitations import Invitation, write_invitation
 from sync.hub.commands import NotDone
 from sync.hub.config import HubConfig, is_loopback
-from sync.hub.root import desk, make_invitation
+from sync.hub.root import desk
 from sync.hub.terminals.invitation_qr import draw_qr
-from sync.hub.terminals.roster import Listed, Place, ask_to_rotate, listed, revoke
+from sync.hub.terminals.roster import Listed, Place, ask_to_rotate, invite, listed, new_code, revoke
 from sync.hub.uploads.fences import is_quarantined
 from sync.hub.uploads.quarantine import Released, release_step
 from sync.hub_client import hub_address
@@ -39,14 +39,17 @@ async def invite_terminal(config: HubConfig, place: Place, picture: Path | None,
 
     Raises:
         WrongAddress: the hub's address is not known, or is none that a till would call.
-        OSError: the picture cannot be written; the code was made and serves.
+        NotDone: the picture cannot be written; no invitation was made.
     """
     address = _address(config, url) if picture is not None else ""
+    if picture is not None and not picture.parent.is_dir():
+        raise NotDone(f"{picture.parent}: there is no such folder; make it and try again. No invitation was made")
+    code, clock = new_code(), SystemClock()
     async with desk(config) as (writer, _):
-        code = await make_invitation(writer, SystemClock(), place)
-    if picture is not None:
-        # It holds a secret, if for ten minutes only.
-        await asyncio.to_thread(write_private, picture, draw_qr(write_invitation(Invitation(code, address))))
+        if picture is not None:
+            # Before the code serves: one that nobody gets to see must not be valid for ten minutes.
+            await _draw(picture, Invitation(code, address))
+        await writer.write(lambda connection: invite(connection, code, place, clock.now()))
     return Invited(code, picture)
 
 
@@ -107,6 +110,13 @@ async def release_terminal(config: HubConfig, terminal_id: str) -> str:
         "If two tills run on copies of one disk, switch one off, empty its state folder and enrol it as another till: "
         "else it happens again"
     )
+
+
+async def _draw(picture: Path, invitation: Invitation) -> None:
+    try:
+        await asyncio.to_thread(write_private, picture, draw_qr(write_invitation(invitation)))
+    except OSError as error:  # it names the file beside the picture, which nobody has heard of
+        raise NotDone(f"{picture} cannot be written: {error.strerror}. No invitation was made") from error
 
 
 def _address(config: HubConfig, url: str | None) -> str:

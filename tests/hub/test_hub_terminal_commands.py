@@ -9,7 +9,9 @@ import pytest
 
 from agent.imaging.decoder import Decoder
 from sync.hub.__main__ import main
+from sync.hub.founding import database_file
 from sync.hub_client import open_session
+from sync.runtime.database import open_reader
 from tests.support.hub_twins import copied
 from tests.support.hubs import HubUnderTest, hub_in_process
 from tests.support.wire_till import enrolled, random_card
@@ -75,12 +77,31 @@ def test_an_address_that_no_till_can_call_is_refused_before_a_code_is_made(
     assert (said.out, picture.exists(), (config.parent / "hub").exists()) == ("", False, False)
 
 
-def test_a_picture_that_cannot_be_written_is_one_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    missing = config.parent / "none" / "code.png"
+def test_a_picture_into_a_missing_folder_is_refused_before_an_invitation_is_made(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = config.parent / "none"
 
-    assert call(config, "terminals", "invite", "--store", "S-1", "--qr", missing) == 1
+    assert call(config, "terminals", "invite", "--store", "S-1", "--qr", missing / "code.png") == 1
 
-    assert "Traceback" not in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert f"{missing}: there is no such folder" in said.err
+    assert (said.out, (config.parent / "hub").exists()) == ("", False)
+
+
+def test_a_picture_that_cannot_be_written_leaves_no_invitation(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = config.parent / "code.png"
+    taken.mkdir()
+
+    assert call(config, "terminals", "invite", "--store", "S-1", "--qr", taken) == 1
+
+    said = capsys.readouterr()
+    assert f"{taken} cannot be written" in said.err
+    assert ".tmp" not in said.err
+    assert said.out == ""
+    assert asyncio.run(_invitations(config.parent / "hub")) == 0
 
 
 def test_a_terminal_in_quarantine_is_listed_and_released(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,3 +133,8 @@ async def _forked(state: Path) -> str:
 
 async def _code(hub: HubUnderTest) -> str:
     return await hub.invite("S-1")
+
+
+async def _invitations(state: Path) -> int:
+    async with open_reader(database_file(state)) as reader:
+        return len(await reader.read(lambda connection: connection.execute("SELECT 1 FROM invitations").fetchall()))
