@@ -18,6 +18,7 @@ from agent.till_client import TillNotRunning, TillRefused
 from agent.version import VERSION
 from sync.hub_errors import HubError, HubSetupError
 from sync.runtime.http_server import ServeError
+from sync.runtime.printing import until_unread
 from sync.runtime.settings import SettingsError
 from sync.runtime.sqlite_file import DatabaseError
 from sync.runtime.state_lock import AlreadyRunning
@@ -41,6 +42,10 @@ _SAID = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    return until_unread(lambda: _run_command(arguments), _EXIT_FAILED)
+
+
+def _run_command(arguments: Sequence[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         code: int = asyncio.run(asked.run(asked))
@@ -50,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _SAID as error:
         print(f"loyalty-agent: {error}", file=sys.stderr)
         return _EXIT_FAILED
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"loyalty-agent: {_named(error)}", file=sys.stderr)
         return _EXIT_FAILED

@@ -52,6 +52,7 @@ from sync.hub.terminals.roster import INVITATION_MINUTES, INVITATION_TRIES, Plac
 from sync.runtime.clock import SystemClock
 from sync.runtime.database import open_reader
 from sync.runtime.http_server import ServeError
+from sync.runtime.printing import until_unread
 from sync.runtime.settings import SettingsError, load
 from sync.runtime.sqlite_file import DatabaseError, driver_notice
 from sync.runtime.state_lock import PRIVATE_FILE, AlreadyRunning
@@ -68,6 +69,10 @@ Command = Callable[[argparse.Namespace, HubConfig], Awaitable[int]]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    return until_unread(lambda: _run_command(arguments), FAILED)
+
+
+def _run_command(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     command: Command = options.command
@@ -78,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(str(error), WRONG)
     except (ServeError, AlreadyRunning, DatabaseError, ImportFileError, MergeRefused, NotDone) as error:
         return _say(str(error), FAILED)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if error.errno == errno.ENOSPC:
             return _say("the disk is full; free some space and try again", FAILED)

@@ -1,0 +1,22 @@
+"""Printing: what a command says on standard output, to a person or into a pipe."""
+
+import os
+import sys
+from collections.abc import Callable
+
+
+def until_unread(command: Callable[[], int], unread: int) -> int:
+    """Run a command and return its exit code; quietly `unread` where whoever read its output has gone (`| head`).
+
+    What was printed is brought out here: the interpreter's own last flush would complain where nobody can catch it.
+    """
+    try:
+        try:
+            return command()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # what is still held back goes there at the end
+        os.close(nowhere)
+        return unread

@@ -1,0 +1,70 @@
+"""What the commands print: whole sentences, and no complaint where nobody reads on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sync.hub.__main__ import main as hub
+from tests.support.tills import NO_HUB
+
+# More than a pipe or any buffer holds back.
+MANY = 2_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "hub.toml").write_text('[hub]\nstate = "hub"\nport = 0\n', encoding="utf-8")
+    (tmp_path / "config.toml").write_text(f'[hub]\nurl = "{NO_HUB}"\n', encoding="utf-8")
+    return tmp_path
+
+
+def printed_to_nobody(folder: Path, module: str, arguments: list[str]) -> tuple[int, str]:
+    """Run a command as `command | head` does, with a reader that has gone; return its exit code and its complaints."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", module, *arguments],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": ""},
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        os.close(writer)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("sync.hub", ["terminals", "list"]),
+        ("sync.hub", ["allowances", "list"]),
+        ("agent", ["config", "check"]),
+    ],
+    ids=str,
+)
+def test_a_list_that_nobody_reads_to_its_end_ends_quietly(folder: Path, module: str, arguments: list[str]) -> None:
+    assert printed_to_nobody(folder, module, arguments) == (1, "")
+
+
+@pytest.mark.parametrize(("module", "arguments"), [("sync.hub", ["import", "--help"]), ("agent", ["--help"])], ids=str)
+def test_help_that_nobody_reads_to_its_end_ends_quietly(folder: Path, module: str, arguments: list[str]) -> None:
+    _, complaint = printed_to_nobody(folder, module, arguments)
+
+    assert complaint == ""
+
+
+def test_a_long_list_that_nobody_reads_to_its_end_ends_quietly(folder: Path) -> None:
+    customers = folder / "customers.csv"
+    rows = "".join(f"C-{number},Ann,en\n" for number in range(MANY))
+    customers.write_text(f"customer_id,given_name,language\n{rows}", encoding="utf-8")
+    assert hub(["import", str(customers), "--config", str(folder / "hub.toml")]) == 0
+
+    assert printed_to_nobody(folder, "sync.hub", ["export", "-"]) == (1, "")
