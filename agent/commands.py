@@ -26,6 +26,7 @@ from sync.hub_client import enrol as enrol_at_hub
 from sync.hub_client import hub_address
 from sync.hub_errors import HubError, HubSetupError
 from sync.runtime.clock import SystemClock
+from sync.runtime.printing import counted
 from sync.runtime.settings import load
 from sync.runtime.state_lock import hold, private_folder
 
@@ -139,7 +140,7 @@ async def cache_compare(asked: argparse.Namespace) -> int:
                 raise CommandError("asked; the till compares when it is next in step with the hub; see its log")
             await clock.sleep(COMPARED_LOOK_S)
     accounts = told["accounts"]
-    print(f"{accounts} accounts were otherwise and are right now" if accounts else "no difference")  # noqa: T201
+    print(f"{counted(accounts, 'account')} put right" if accounts else "no difference")  # noqa: T201
     return 0
 
 
@@ -233,7 +234,8 @@ def _outbox_line(row: Mapping[str, Any]) -> str:
     ids = [f"{key.removesuffix('_id')} {row[key]}" for key in ("reversal_id", "sale_id", "redemption_id") if row[key]]
     what = " of ".join(ids) or row["type"]
     reason = f"  {row['reason_text']['en']}" if row["reason_text"] else ""
-    return f"{row['recorded_at']}  {row['state']:<8}  {row['points']:+d} points  {what}{reason}"
+    noun = "point" if abs(row["points"]) == 1 else "points"
+    return f"{row['recorded_at']}  {row['state']:<8}  {row['points']:+d} {noun}  {what}{reason}"
 
 
 def _scheme(config: Path | None) -> CardScheme:

@@ -90,7 +90,7 @@ class NotSpendable(Exception):
     def __init__(
         self, asked: int, spendable: int, waiting: int, reason: WhyNot, *, held: int = 0, customer_id: str | None = None
     ) -> None:
-        super().__init__(f"{asked} points were asked for, and {spendable} can be used here now")
+        super().__init__(f"more points were asked for ({asked}) than can be used here now ({spendable})")
         self.asked = asked
         self.spendable = spendable
         self.waiting = waiting

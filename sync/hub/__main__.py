@@ -52,7 +52,7 @@ from sync.hub.terminals.roster import INVITATION_MINUTES, INVITATION_TRIES, Plac
 from sync.runtime.clock import SystemClock
 from sync.runtime.database import open_reader
 from sync.runtime.http_server import ServeError
-from sync.runtime.printing import until_unread
+from sync.runtime.printing import counted, until_unread
 from sync.runtime.settings import SettingsError, load
 from sync.runtime.sqlite_file import DatabaseError, driver_notice
 from sync.runtime.state_lock import PRIVATE_FILE, AlreadyRunning
@@ -103,7 +103,7 @@ async def _run(options: argparse.Namespace, config: HubConfig) -> int:
 async def _config_check(options: argparse.Namespace, config: HubConfig) -> int:
     tls_context(config)
     program = read_program(config.program.file or DEFAULT_PROGRAM)
-    print(f"{options.config}: good; program in {program.currency} with {len(program.rewards)} rewards")
+    print(f"{options.config}: good; program in {program.currency} with {counted(len(program.rewards), 'reward')}")
     return DONE
 
 
@@ -138,10 +138,10 @@ async def _import(options: argparse.Namespace, config: HubConfig) -> int:
                 ),
             )
     if shown > FAULTS_SHOWN:
-        print(f"… and {shown - FAULTS_SHOWN} more lines like these", file=sys.stderr)
+        print(f"… and {counted(shown - FAULTS_SHOWN, 'more line')} like these", file=sys.stderr)
     print(
-        f"{done.rows} rows: {done.new} new, {done.changed} changed, {done.same} unchanged, {done.gone} gone, "
-        f"{done.bad} bad"
+        f"{counted(done.rows, 'row')}: {done.new} new, {done.changed} changed, {done.same} unchanged, "
+        f"{done.gone} gone, {done.bad} bad"
     )
     return FAILED if done.bad else DONE
 
@@ -162,14 +162,14 @@ async def _export(options: argparse.Namespace, config: HubConfig) -> int:
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)  # half a list of customers is personal data that nobody asked for
-    print(f"{number} customers", file=sys.stderr)
+    print(counted(number, "customer"), file=sys.stderr)
     return DONE
 
 
 async def _events(_: argparse.Namespace, config: HubConfig) -> int:
     async with desk(config), open_reader(database_file(config.hub.state)) as reader:
         number = await reader.read(lambda connection: export_events(connection, sys.stdout))
-    print(f"{number} events", file=sys.stderr)
+    print(counted(number, "event"), file=sys.stderr)
     return DONE
 
 

@@ -20,6 +20,7 @@ from sync.hub.people.merging import merge, unmerge
 from sync.hub.root import desk, is_running
 from sync.runtime.clock import SystemClock
 from sync.runtime.database import Writer
+from sync.runtime.printing import counted
 from sync.runtime.sqlite_file import Connection
 
 
@@ -127,8 +128,8 @@ async def release_allowances(config: HubConfig, terminal_id: str, *, is_sure: bo
             raise NotDone(f"{terminal_id} holds no points; see: loyalty-hub allowances list")
         if not is_sure:
             raise NotDone(
-                f"this frees {points} points that {terminal_id} may have spent, or may still spend, where nobody sees "
-                "it; what is not free when its events come is the store's cost; to do it, add --yes"
+                f"this frees {counted(points, 'point')} that {terminal_id} may have spent, or may still spend, where "
+                "nobody sees it; what is not free when its events come is the store's cost; to do it, add --yes"
             )
 
         def work(connection: Connection) -> tuple[int, int]:
@@ -137,7 +138,7 @@ async def release_allowances(config: HubConfig, terminal_id: str, *, is_sure: bo
             return released
 
         number, points = await writer.write(work)
-    return f"{points} points in {number} allowances are free again"
+    return f"freed {counted(points, 'point')} in {counted(number, 'allowance')}"
 
 
 async def show_risks(config: HubConfig) -> str:
@@ -171,8 +172,9 @@ async def end_recovery(config: HubConfig, *, is_sure: bool) -> str:
             raise NotDone("the hub is not recovering")
         if not is_sure and waiting.terminals:
             raise NotDone(
-                f"{len(waiting.terminals)} tills have not sent all yet; points they hold may be granted to others, and "
-                "what is then spent twice is the store's cost; to do it, add --yes (who: loyalty-hub recovery show)"
+                f"{counted(len(waiting.terminals), 'till')} still to send all; points held there may be granted to "
+                "others, and what is then spent twice is the store's cost; to do it, add --yes "
+                "(who: loyalty-hub recovery show)"
             )
         await writer.write(end)
     return "recovery is over; what waited for it is judged by the running hub, or at its next start"
@@ -187,11 +189,11 @@ def _shown(connection: Connection, customer_id: str) -> str:
     root = [customer_id, *winners(connection, customer_id)][-1]
     row = connection.execute("SELECT points, reserved, debt FROM balances WHERE customer_id = ?", (root,)).fetchone()
     points, reserved, debt = row or (0, 0, 0)
-    lines = [f"{customer_id}: shown as {root} with {points} points"]
+    lines = [f"{customer_id}: shown as {root} with {counted(points, 'point')}"]
     if reserved:
-        lines.append(f"  {reserved} of them are held by tills; see: allowances list")
+        lines.append(f"  tills hold {reserved} of them; see: allowances list")
     if debt:
-        lines.append(f"  {debt} more are owed for sales that were taken back, and paid by later ones")
+        lines.append(f"  {counted(debt, 'point')} owed beyond that, for sales that were taken back; later sales pay")
     lines += [
         f"  merge {merge_id}: {loser} into {winner}"
         for merge_id, loser, winner in connection.execute(

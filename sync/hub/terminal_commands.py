@@ -19,6 +19,7 @@ from sync.hub.uploads.quarantine import Released, release_step
 from sync.hub_client import hub_address
 from sync.hub_errors import HubSetupError
 from sync.runtime.clock import SystemClock
+from sync.runtime.printing import counted
 from sync.runtime.state_lock import write_private
 
 
@@ -106,7 +107,8 @@ async def release_terminal(config: HubConfig, terminal_id: str) -> str:
         while (step := await writer.write(lambda c: release_step(c, terminal_id, clock.now()))).total:
             done += step
     return (
-        f"{terminal_id} is released: {done.applied} events counted, {done.rejected} refused, {done.parked} still held. "
+        f"{terminal_id} is released: {counted(done.applied, 'event')} counted, {done.rejected} refused, "
+        f"{done.parked} still held. "
         "If two tills run on copies of one disk, switch one off, empty its state folder and enrol it as another till: "
         "else it happens again"
     )

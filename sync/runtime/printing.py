@@ -20,3 +20,8 @@ def until_unread(command: Callable[[], int], unread: int) -> int:
         os.dup2(nowhere, sys.stdout.fileno())  # what is still held back goes there at the end
         os.close(nowhere)
         return unread
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 point", "2 points"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

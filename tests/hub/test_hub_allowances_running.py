@@ -128,12 +128,12 @@ def test_what_tills_hold_is_listed_and_let_go_by_a_person(
     assert terminal_id in listed
     assert "70 of      70" in listed
     assert call(settings, "customers", "show", "C-1") == 0
-    assert "70 of them are held by tills" in capsys.readouterr().out
+    assert "tills hold 70 of them" in capsys.readouterr().out
 
     assert call(settings, "allowances", "release", terminal_id) == 1
     assert "this frees 70 points" in capsys.readouterr().err
     assert call(settings, "allowances", "release", terminal_id, "--yes") == 0
-    assert capsys.readouterr().out == "70 points in 1 allowances are free again\n"
+    assert capsys.readouterr().out == "freed 70 points in 1 allowance\n"
     assert call(settings, "allowances", "release", terminal_id, "--yes") == 1
     assert "holds no points" in capsys.readouterr().err
 
@@ -174,7 +174,7 @@ def test_a_recovery_is_shown_and_ended_by_a_person(
     assert terminal_id in shown
     assert "its hello" in shown
     assert call(settings, "recovery", "end") == 1
-    assert "1 tills have not sent all yet" in capsys.readouterr().err
+    assert "1 till still to send all" in capsys.readouterr().err
     assert call(settings, "recovery", "end", "--yes") == 0
     assert call(settings, "recovery", "show") == 0
     assert "not recovering" in capsys.readouterr().out.splitlines()[-1]

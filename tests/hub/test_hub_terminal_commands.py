@@ -110,7 +110,7 @@ def test_a_terminal_in_quarantine_is_listed_and_released(config: Path, capsys: p
     assert call(config, "terminals", "list") == 0
     assert re.search(rf"{terminal_id} .* quarantined ", capsys.readouterr().out)
     assert call(config, "terminals", "release", terminal_id) == 0
-    assert "1 events counted, 0 refused, 0 still held" in capsys.readouterr().out
+    assert "1 event counted, 0 refused, 0 still held" in capsys.readouterr().out
     assert call(config, "terminals", "list") == 0
     assert re.search(rf"{terminal_id} .* enrolled ", capsys.readouterr().out)
 

@@ -40,7 +40,7 @@ async def test_a_cache_is_compared_on_demand_and_put_right(
             assert await command(config, "cache", "compare") == 0
 
     said = capsys.readouterr().out.splitlines()
-    assert said[1:] == ["no difference", "1 accounts were otherwise and are right now", "no difference"]
+    assert said[1:] == ["no difference", "1 account put right", "no difference"]
 
 
 async def test_without_a_hub_the_command_says_where_to_look(tmp_path: Path) -> None:

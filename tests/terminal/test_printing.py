@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sync.hub.__main__ import main as hub
+from sync.runtime.printing import counted
 from tests.support.tills import NO_HUB
 
 # More than a pipe or any buffer holds back.
@@ -68,3 +69,16 @@ def test_a_long_list_that_nobody_reads_to_its_end_ends_quietly(folder: Path) -> 
     assert hub(["import", str(customers), "--config", str(folder / "hub.toml")]) == 0
 
     assert printed_to_nobody(folder, "sync.hub", ["export", "-"]) == (1, "")
+
+
+def test_a_number_and_its_noun_agree() -> None:
+    assert [counted(number, "point") for number in (0, 1, 2)] == ["0 points", "1 point", "2 points"]
+
+
+def test_an_import_of_one_row_says_row(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "customers.csv").write_text("customer_id,given_name,language\nC-1,Ann,en\n", encoding="utf-8")
+
+    assert hub(["import", str(folder / "customers.csv"), "--config", str(folder / "hub.toml")]) == 0
+    assert capsys.readouterr().out.startswith("1 row: 1 new")
+    assert hub(["export", "-", "--config", str(folder / "hub.toml")]) == 0
+    assert capsys.readouterr().err == "1 customer\n"
