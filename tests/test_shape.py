@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONG
 from tests.support import shape
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -223,3 +224,7 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
 )
 def test_a_loose_requirement_would_be_found(planted: str) -> None:
     assert not re.match(r"[a-z0-9-]+==[\w.]+( ; [^@]+)? +--hash=sha256:[0-9a-f]{64}", planted)
+
+
+def test_the_files_that_are_told_first_are_there() -> None:
+    assert [name for name in LONG if not (ROOT / name).is_file()] == []

@@ -222,9 +222,13 @@ async def restore_hub(world: "World") -> None:
         # It may have forgotten who is one, or whose a card is: then it cannot tell which points a till may still spend.
         world.losses |= {"hub", "risk"} if world.merged or world.imported - known else {"hub"}
         world.note(f"the hub is restored: epoch={world.hub.door.epoch[:4]} pos={world.hub.door.head.pos}")
-        loop, wire = asyncio.get_running_loop(), _till(world).wire
+        wire, seconds = _till(world).wire, world.die.choice((10.0, 100.0))
+        if world.die.random() < 0.5:
+            wire.snaps_for_s = seconds
+            return
+        loop = asyncio.get_running_loop()
         breaks_s = loop.time() + world.die.choice((0.2, 0.4, 1.0, 3.0))
-        loop.call_at(breaks_s, wire.break_until, breaks_s + world.die.choice((10.0, 100.0)))
+        loop.call_at(breaks_s, wire.break_until, breaks_s + seconds)
 
 
 async def import_customer(world: "World") -> None:
@@ -300,6 +304,7 @@ KINDS: Mapping[str, Mapping[str, int]] = {
     "spending": {"redeem": 30, "scan": 20},
     "families": {"redeem": 25, "scan": 15, "merge": 9, "part": 6},
     "cloned": {"redeem": 25, "scan": 15, "clone a till": 15},
+    "restarts": {"sell": 60, "line down": 2, "kill a till": 20, "restart a till": 8, "cut the power": 8},
     "restored": {
         "sell": 10,
         "redeem": 40,

@@ -123,7 +123,7 @@ RULES = {
     "coverage": Rule(no_coverage, 10),
     "epoch": Rule(no_epoch, 80),
     "incarnation": Rule(one_incarnation, 40),
-    "fence": Rule(no_fence, 200),
+    "fence": Rule(no_fence, 150, kind="restarts"),
     "escrow": Rule(no_escrow, 20),
     "own spends": Rule(no_own_spends, 40),
     # About one shop in two hundred has all that it takes; CI does not look through those before.

@@ -51,7 +51,7 @@ def simulated(die: random.Random) -> Iterator[None]:
         mock.patch.object(pace, "random", dice),
         mock.patch.object(clock, "secrets", secrets),
         mock.patch.object(snapshots, "chunk_texts", small_chunks),
-        mock.patch.object(reserving, "LOOK_S", 4.0),
+        mock.patch.object(reserving, "LOOK_S", 10.0),
     ):
         logging.disable(logging.CRITICAL)
         try:

@@ -46,6 +46,8 @@ class Wire:
     fence: int = 0
     is_calm: bool = False
     down_until_s: float = 0.0
+    snaps_for_s: float = 0.0
+    """For how long the line breaks right behind the next hello; 0: not at all."""
     kept: dict[object, Any] = field(default_factory=dict)
     """The newest answer to each question, for a proxy that answers from its memory."""
 
@@ -58,6 +60,9 @@ class Wire:
         ask = self._call("hello", "hello", lambda door: door.hello(self.terminal_id, request))
         answer = cast("HelloAnswer", await ask)
         self.fence = answer.fence
+        if self.snaps_for_s:
+            self.break_until(asyncio.get_running_loop().time() + self.snaps_for_s)
+            self.snaps_for_s = 0.0
         return answer
 
     async def upload(self, batch: Batch, hub_epoch: str) -> UploadAnswer:

@@ -115,7 +115,8 @@ class World:
         weights = [
             kind.get(act.name, act.weight) if self.is_lossy or not act.needs_lossy_disk else 0 for act in self.acts
         ]
-        for _ in range(self.die.randrange(8, 40)):
+        # Short stories are more, and easier to read; what takes many faults to meet is left to the long ones.
+        for _ in range(8 + int(32 * self.die.random() ** 2)):
             act = self.die.choices(self.acts, weights)[0]
             await act.run(self)
             await pass_time(self.die.choice(PAUSES_S))
