@@ -1,15 +1,11 @@
 """Two processes of one terminal: a clone is a fork; a restart, a backup and a late message are none."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from sync.contract.chain import GONE
 from sync.contract.protocol import INCARNATIONS_PER_HELLO_MAX, IncarnationLength, Outcome, Reason
-from sync.hub.root import Hub, running
+from sync.hub.root import Hub
 from sync.hub_errors import HubRefused
-from tests.support.hub_tills import config_of, till_of
 from tests.support.hub_twins import (
     PARKED_FORK,
     PARKED_QUARANTINED,
@@ -23,19 +19,6 @@ from tests.support.hub_twins import (
     verdicts,
 )
 from tests.support.wire_till import Stream, WireTill, random_card, random_inc
-
-
-@pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
-    async with running(config_of(tmp_path)) as hub:
-        yield hub
-
-
-@pytest.fixture
-async def till(hub: Hub) -> AsyncIterator[WireTill]:
-    async with till_of(hub) as till:
-        await till.hello()
-        yield till
 
 
 async def test_a_cloned_disk_whose_copies_both_run_is_a_fork(hub: Hub, till: WireTill) -> None:

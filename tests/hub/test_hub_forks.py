@@ -1,18 +1,15 @@
 """Two histories of one incarnation: what is a fork, what is none, and that nothing of either side is lost."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from sync.contract.chain import CHAIN_LOST, GONE, chain_start, extend, link
 from sync.contract.protocol import Outcome, OutcomePut, Reason
-from sync.hub.root import Hub, running
+from sync.hub.root import Hub
 from sync.hub_client import HubClient
 from sync.hub_errors import HubRefused
-from tests.support.hub_tills import config_of, till_of
 from tests.support.hub_twins import (
     PARKED_FORK,
     PARKED_QUARANTINED,
@@ -26,19 +23,6 @@ from tests.support.hub_twins import (
     verdicts,
 )
 from tests.support.wire_till import Stream, WireTill, random_card
-
-
-@pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
-    async with running(config_of(tmp_path)) as hub:
-        yield hub
-
-
-@pytest.fixture
-async def till(hub: Hub) -> AsyncIterator[WireTill]:
-    async with till_of(hub) as till:
-        await till.hello()
-        yield till
 
 
 async def test_a_till_without_a_key_tells_one_at_its_hello_and_needs_it_from_then_on(hub: Hub, till: WireTill) -> None:

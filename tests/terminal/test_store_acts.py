@@ -1,11 +1,8 @@
 """The sales of a shift, read back from real files."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-
-import pytest
 
 from agent.shift import SHIFT_MAX, Act, ActState, Held
 from agent.store import Store
@@ -17,18 +14,6 @@ from sync.runtime.sqlite_file import Connection
 from tests.support import shop
 from tests.support.clock import FakeClock
 from tests.support.sqlite_steps import steps_of
-
-
-@pytest.fixture
-async def clock() -> FakeClock:
-    return FakeClock(shop.MORNING)
-
-
-@pytest.fixture
-async def store(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Store]:
-    async with shop.open_till(tmp_path, clock) as opened:
-        await opened.cache.apply(shop.page(shop.put(points=100)))
-        yield opened
 
 
 async def _listed(store: Store, limit: int = 50) -> list[Act]:

@@ -1,6 +1,5 @@
 """The chain as a till keeps it: what it signs is the same whatever happened to its journal in between."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,17 +12,9 @@ from sync.pump.ports import Batch
 from sync.pump.steps import settled_chain, withheld_marker
 from sync.runtime.sqlite_file import Connection
 from tests.support import shop
-from tests.support.clock import FakeClock
 
 START = chain_start(shop.TERMINAL_ID, shop.INC)
 KEEP = timedelta(days=14)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with shop.open_till(tmp_path, FakeClock(shop.MORNING)) as opened:
-        await opened.cache.apply(shop.page(shop.put(points=100)))
-        yield opened
 
 
 def applied(seq: int) -> Verdict:

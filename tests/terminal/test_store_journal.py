@@ -1,6 +1,5 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,18 +27,6 @@ def parked(seq: int) -> Verdict:
 
 def applied(seq: int) -> Verdict:
     return Verdict(seq=seq, outcome=Outcome.APPLIED)
-
-
-@pytest.fixture
-async def clock() -> FakeClock:
-    return FakeClock(shop.MORNING)
-
-
-@pytest.fixture
-async def store(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Store]:
-    async with shop.open_till(tmp_path, clock) as opened:
-        await opened.cache.apply(shop.page(shop.put(points=100)))
-        yield opened
 
 
 async def test_a_sale_is_in_the_journal_and_in_the_balance_at_once(store: Store) -> None:

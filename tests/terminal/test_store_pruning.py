@@ -1,7 +1,6 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,18 +18,6 @@ from tests.support.clock import FakeClock
 
 SECOND_INC = "00000000000000b2"
 KEEP = timedelta(days=14)
-
-
-@pytest.fixture
-async def clock() -> FakeClock:
-    return FakeClock(shop.MORNING)
-
-
-@pytest.fixture
-async def store(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Store]:
-    async with shop.open_till(tmp_path, clock) as opened:
-        await opened.cache.apply(shop.page(shop.put(points=100)))
-        yield opened
 
 
 async def _deliver(store: Store, points: int = 100, inc: str = shop.INC, through: int = 99) -> None:
