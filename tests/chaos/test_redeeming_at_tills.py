@@ -156,6 +156,15 @@ async def test_a_redemption_taken_back_can_be_spent_again_once_the_hub_has_heard
         assert await posted(hub) == 50
 
 
+async def test_what_was_taken_back_is_spendable_again_without_another_scan(tmp_path: Path) -> None:
+    async with redeeming_shop(tmp_path, points=100) as (_, (till,)):
+        await _holds(till, 100)
+        assert (await till.redeem("d-1", 100))[0] == 200
+        await till.until_quiet()
+        assert (await till.undo("d-1", "g-1"))[1]["state"] == "given_back"
+        await eventually(lambda: till.left() == 100)
+
+
 async def test_a_hub_that_does_not_answer_lets_nobody_hang(tmp_path: Path) -> None:
     """How long a customer waits, and that the next one does not, is told by a fake clock (test_pump_allowances)."""
     async with redeeming_shop(tmp_path, points=100) as (_, (till,)):

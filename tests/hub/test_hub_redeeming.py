@@ -139,6 +139,8 @@ def test_f13_a_redemption_is_taken_back_once_and_its_allowance_grows_back(books:
     books.upload(ONE, 1, redemption(ONE, 1, "r-1", {held: 30}, CARD), undoing(ONE, 2, "u-1", "r-1"))
 
     assert (balance(books), ask(books, ONE).allowances[0].spent) == (100, 0)
+    assert books.page(ONE.terminal_id, 0).changes.count('{"op":"allowances"}') == 1
+    assert '{"op":"allowances"}' not in books.page(TWO.terminal_id, 0).changes
 
 
 def test_f13_taken_back_at_another_till_the_points_are_simply_free(books: Books) -> None:

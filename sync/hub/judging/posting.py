@@ -118,6 +118,7 @@ class Posting:
         self.reserves: set[str] = set()
         self.risks: list[tuple[int, str, int]] = []
         self._owed_paid: set[str] = set()
+        self._grown: set[str] = set()
 
     @property
     def known(self) -> Known:
@@ -230,6 +231,7 @@ class Posting:
             self._risk(parked.number, redemption, -1)
             for allowance_id, points in undoing.grown.items():
                 self._spend(allowance_id, -points)
+                self._grown.add(parked.origin.terminal_id)
         return decision, redemption.identifier
 
     def _return(self, number: int, terminal_id: str, allowance_id: str) -> None:
@@ -257,7 +259,7 @@ class Posting:
         self.risks += [(number, kind, sign * points) for kind, points in parts if points]
 
     def _follow_up(self, item: Item) -> None:
-        """Do what follows from an event that was applied: reversals that waited for it, and debts that were paid."""
+        """Do what follows from an event that was applied: reversals that waited for it, debts that were paid, news."""
         if isinstance(item.fact, PointsEarned):
             self._settle_waiting(item.fact.sale_id)
         elif isinstance(item.fact, PointsRedeemed):
@@ -265,6 +267,9 @@ class Posting:
         for account in sorted(self._owed_paid):
             self._append("balance", account, self._known.posted(account))
         self._owed_paid.clear()
+        for terminal_id in sorted(self._grown):
+            self._append("allowances", terminal_id)
+        self._grown.clear()
 
     def _settle_waiting(self, sale_id: str) -> None:
         """Apply the reversals that came before their sale."""
