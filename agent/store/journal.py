@@ -69,6 +69,7 @@ class EventJournal:
         self._covered = covered
         self._notice = asyncio.Event()
         self._held_after = 0
+        self._answered: Callable[[frozenset[str]], None] = lambda _: None
 
     @property
     def notice(self) -> asyncio.Event:
@@ -223,6 +224,10 @@ class EventJournal:
 
         return await self._reader.read(read)
 
+    def tell(self, answered: Callable[[frozenset[str]], None]) -> None:
+        """Take whom to tell of identifiers of which the hub has said whom they lead to."""
+        self._answered = answered
+
     async def identifiers_sent(self, ids: Sequence[str], known: Sequence[str]) -> None:
         """Erase the values that the hub has now, and note which of them lead to a customer there."""
         answers = [("known" if key in set(known) else "unknown", bytes.fromhex(key)) for key in ids]
@@ -231,6 +236,7 @@ class EventJournal:
             connection.executemany("UPDATE presented SET value = NULL, answer = ? WHERE id = ?", answers)
 
         await self._keep(write)
+        self._answered(frozenset(ids))
 
     async def waiting(self) -> Waiting:
         """Return how many events the hub has not acknowledged, and since when the oldest waits."""

@@ -116,3 +116,13 @@ async def test_what_was_typed_in_the_search_is_there_again_after_a_scan(browser:
         await expect(at.page.locator("#text")).to_have_value("gag")
         await at.page.keyboard.press("F9")
         await expect(at.page.locator("#text")).to_have_value("")
+
+
+async def test_what_the_hub_says_of_an_unknown_card_is_shown_at_once(browser: Browser, tmp_path: Path) -> None:
+    async with till(browser, tmp_path) as at:
+        await scan_keys(at.page, at.shop.unknown_card + "\n")
+        view = at.page.locator("#view")
+        await expect(view).to_contain_text("The hub will be asked as soon as it can be reached.")
+        (wish,) = await at.till.store.journal.unsent_identifiers(10)
+        await at.till.store.journal.identifiers_sent([wish.id], [])
+        await expect(view).to_contain_text("The hub knows nobody with this card.")
