@@ -160,6 +160,18 @@ async def test_an_amount_typed_for_one_is_never_credited_to_another(browser: Bro
         assert await shift(at) == []
 
 
+async def test_a_card_that_is_read_twice_does_not_hide_what_was_not_credited(browser: Browser, tmp_path: Path) -> None:
+    async with counter(browser, tmp_path) as at:
+        await show(at, "Marie")
+        await at.page.keyboard.type("45", delay=130)
+        await scan(at, at.face("Daniel").cards[0])
+        said = "$45.00 was typed for Marie and was not credited."
+        await expect(at.page.locator("#credit .note")).to_have_text(said)
+        await scan(at, at.face("Daniel").cards[0])
+        await expect(at.page.locator("#polite")).to_have_text("Same card again: it is shown already.")
+        await expect(at.page.locator("#credit .note")).to_have_text(said)
+
+
 async def test_an_unknown_card_keeps_points_by_its_own_id(browser: Browser, tmp_path: Path) -> None:
     async with counter(browser, tmp_path) as at:
         await scan(at, at.shop.unknown_card)

@@ -109,7 +109,8 @@ export class Finding {
   #again() {
     sound("again");
     tell(say("scan.again"));
-    this.#credit.note(say("scan.again"), SOFT_NOTE_MS);
+    // What is said of an amount counts for more.
+    if (!this.#credit.remark) this.#credit.note(say("scan.again"), SOFT_NOTE_MS);
     return null;
   }
 
