@@ -12,9 +12,16 @@ from playwright.async_api import Browser, expect
 from agent.screen import CUSTOMER_SHOWN_S
 from tests.support.cashier import acts, lose_answers, shift, toast
 from tests.support.clock import FakeClock
-from tests.support.pages import chromium, counter
+from tests.support.page_rules import LAPTOP, SMALL_TILL
+from tests.support.pages import chromium, counter, resize
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# Where the card, the side and each key stand.
+_BOXES = """() => [...document.querySelectorAll("#card, #side, #foot, .key")].map((node) => {
+  const { top, bottom } = node.getBoundingClientRect();
+  return [node.id || node.textContent, Math.round(top), Math.round(bottom)];
+})"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -35,6 +42,23 @@ async def test_the_last_credit_is_taken_back_by_one_key(browser: Browser, tmp_pa
         await expect(at.page.locator("#view .pending")).to_have_count(0)
         await at.page.keyboard.press("F6")
         assert [act["state"] for act in await shift(at)] == ["taken_back"]
+
+
+@pytest.mark.parametrize("size", [LAPTOP, SMALL_TILL], ids=["laptop", "small till"])
+async def test_the_offer_to_undo_moves_nothing_while_it_comes_and_goes(
+    browser: Browser, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    async with counter(browser, tmp_path) as at:
+        await resize(at.page, size)
+        await at.enter(at.face("Julie").cards[0])
+        await expect(at.page.locator(".name")).to_have_text("Mme Bergeron")
+        before = await at.page.evaluate(_BOXES)
+        await at.sell("R-1", at.face("Julie").cards[0], 1_550)
+        await expect(toast(at)).to_contain_text("15 points credited")
+        assert await at.page.evaluate(_BOXES) == before
+        await at.page.keyboard.press("F6")
+        await expect(toast(at)).to_contain_text("15 points taken back")
+        assert await at.page.evaluate(_BOXES) == before
 
 
 async def test_the_offer_to_undo_ends_after_ten_seconds(browser: Browser, tmp_path: Path) -> None:
