@@ -19,6 +19,11 @@ from tests.support.pages import chromium, counter
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+# The system's colours take every ground away; what is left of a button is its edge.
+_WITHOUT_EDGES = """() => [...document.querySelectorAll("button, .key")]
+  .filter((node) => node.checkVisibility() && parseFloat(getComputedStyle(node).borderTopWidth) < 1)
+  .map((node) => node.textContent)"""
+
 NO_BREAK = "\u00a0"
 
 
@@ -303,3 +308,13 @@ async def test_the_main_card_stands_above_the_fold_of_a_small_till(browser: Brow
         offer = await at.page.locator(".offer").bounding_box()
         assert offer is not None
         assert offer["y"] + offer["height"] <= 600
+
+
+async def test_a_button_is_seen_to_be_one_in_the_colours_of_the_system(browser: Browser, tmp_path: Path) -> None:
+    async with counter(browser, tmp_path, forced_colors="active") as at:
+        await at.enter("gagnon")
+        await expect(at.page.locator("#view .choice")).to_have_count(2)
+        assert await at.page.evaluate(_WITHOUT_EDGES) == []
+        await at.page.keyboard.press("F9")
+        await expect(at.page.locator("#view .go")).to_be_visible()
+        assert await at.page.evaluate(_WITHOUT_EDGES) == []
