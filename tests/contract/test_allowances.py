@@ -157,7 +157,9 @@ async def test_f13_a_reversal_waits_for_its_redemption_and_counts_once(
     stream.redemption(customer.card, {granted.allowance_id: 1}, redemption_id)
     await stream.put(2)
 
-    told = [change for page in await till.pages(cursor) for change in page.changes if isinstance(change, OutcomePut)]
+    changes = [change for page in await till.pages(cursor) for change in page.changes]
+    told = [change for change in changes if isinstance(change, OutcomePut)]
+    assert AllowancesPut() in changes
     assert (parked.outcome, parked.reason) == (Outcome.PARKED, Reason.WAITS_FOR_REDEMPTION)
     assert [(one.inc, one.verdict.outcome) for one in told] == [(other.inc, Outcome.APPLIED)]
     assert rest(await till.allowances(), customer) == before
