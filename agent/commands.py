@@ -64,12 +64,15 @@ async def enrol(asked: argparse.Namespace) -> int:
     private_folder(settings.till.state)
     with hold(settings.lock_file):
         before = keys.enrolled_before(settings.enrolment_file, settings.journal_file)
-        request = _enrol_request(code, before, keys.terminal_key(settings.terminal_key_file).public)
+        public_key = keys.terminal_key(settings.terminal_key_file).public
+        request = _enrol_request(code, before, public_key)
         try:
             answer = await enrol_at_hub(settings.hub.url, request, settings.hub.ca_file)
         except HubError as error:
             raise CommandError(_why_not_enrolled(error, settings)) from error
-        keys.write_enrolment(settings.enrolment_file, keys.Enrolment(hub_url=settings.hub.url, answer=answer))
+        keys.write_enrolment(
+            settings.enrolment_file, keys.Enrolment(hub_url=settings.hub.url, answer=answer, public_key=public_key)
+        )
     print(f"enrolled as terminal {answer.terminal_id} of store {answer.store_id}")  # noqa: T201
     return 0
 

@@ -39,10 +39,11 @@ class NotEnrolled(KeyFileError):
 
 
 class Enrolment(Value):
-    """Who this terminal is at which hub."""
+    """Who this terminal is at which hub, and the public half of the key that the hub was told."""
 
     hub_url: str
     answer: EnrolAnswer
+    public_key: str | None = None
 
     @property
     def identifier_key(self) -> bytes:
@@ -89,6 +90,20 @@ def terminal_key(path: Path) -> SigningKey:
             f"{path} holds no signing key ({SEED_BYTES * 2} hex digits); bring back a backup of it, "
             "or delete it and enrol this till again"
         ) from None
+
+
+def signing_key(path: Path, enrolment: Enrolment) -> SigningKey | None:
+    """Return the key that the hub knows this terminal by; None where it is gone, or another is in its place.
+
+    A new one would not help: the hub takes it only with an enrolment.
+
+    Raises:
+        KeyFileError: the file holds no key.
+    """
+    if enrolment.public_key is None:
+        return terminal_key(path)
+    key = terminal_key(path) if path.exists() else None
+    return key if key is not None and key.public == enrolment.public_key else None
 
 
 def read_enrolment(path: Path) -> Enrolment:

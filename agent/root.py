@@ -53,6 +53,8 @@ STORE_LOOK_S = 1.0
 DAMAGE_PAUSE_S = 1.0
 # The screen's word for a disk without room.
 STORAGE_FULL = "storage_full"
+# And for a signing key that the hub does not know: for staff it is the same as a credential that it does not know.
+KEY_LOST = ProblemCode.CREDENTIAL_UNKNOWN
 
 
 async def run(settings: Settings) -> None:
@@ -117,7 +119,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         board = _board(metrics, store, clock)
         screen = _screen(settings, store, clock)
         display = CustomerDisplay(screen, clock)
-        standing = _Standing(store, clock)
+        standing = _Standing(store, clock, has_key=enrolment.key is not None)
         line = Line(clock, lambda state: screen.put_hub(standing.shown(state)))
         session = await stack.enter_async_context(open_session(settings.hub.ca_file))
         store.journal.tell(screen.touched)
@@ -173,6 +175,14 @@ class _Enrolled:
         self.now = keys.read_enrolment(self._file)
         if self.now.hub_url != settings.hub.url:
             _log.info("hub moved since the enrolment: enrolled_at=%s now=%s", self.now.hub_url, settings.hub.url)
+        self.key = keys.signing_key(settings.terminal_key_file, self.now)
+        if self.key is None:
+            _log.error(
+                "the signing key is not the one that the hub knows: file=%s; nothing is sent until the file is back, "
+                "or until this till is enrolled again: stop it, and run `loyalty-agent enrol` with a code of "
+                "`loyalty-hub terminals invite`",
+                settings.terminal_key_file,
+            )
 
     def credential(self) -> str:
         return self.now.answer.credential
@@ -193,7 +203,6 @@ class _Uploads:
 
     def __init__(self, settings: Settings, enrolment: _Enrolled, store: Store, line: Line, clock: Clock) -> None:
         self._settings = settings.hub
-        self._key = keys.terminal_key(settings.terminal_key_file)
         self._enrolment = enrolment
         self._store = store
         self._line = line
@@ -201,17 +210,18 @@ class _Uploads:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Upload]:
+        key = self._enrolment.key
         allowances, running = self._store.allowances, self._store.journal.terminal.inc
         terminal = Terminal(
             VERSION,
             self._store.cache.cursor,
             self._enrolment.keep_credential,
-            self._key.public,
+            key.public if key is not None else None,
             allowances.held,
             lambda: allowances.asking(by_hello=True),
             running,
         )
-        prover = Prover(running, self._key)
+        prover = Prover(running, key) if key is not None else None
         async with open_session(self._settings.ca_file) as session:
             terminal_id = self._enrolment.now.answer.terminal_id
             hub = HubClient(session, self._settings.url, terminal_id, self._enrolment.credential, prover=prover)
@@ -349,9 +359,10 @@ def _hub_word(line: Line, clock: Clock) -> HubWord:
 class _Standing:
     """How things stand, for the screen: a fault of the till itself goes before one of the line."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, *, has_key: bool) -> None:
         self._store = store
         self._clock = clock
+        self._has_key = has_key
         self._watchdog: Watchdog | None = None
         self._fault: str | None = None
         self._since = clock.now()
@@ -366,7 +377,9 @@ class _Standing:
 
     def _now(self) -> str | None:
         is_stuck = self._watchdog is not None and self._watchdog.is_stuck
-        return STORAGE_FULL if self._store.ballast.is_full else NOT_MOVING if is_stuck else None
+        if self._store.ballast.is_full:
+            return STORAGE_FULL
+        return KEY_LOST if not self._has_key else NOT_MOVING if is_stuck else None
 
     def shown(self, state: HubState) -> HubShown:
         fault = self._now()
