@@ -122,7 +122,6 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         standing = _Standing(store, clock, has_key=enrolment.key is not None)
         line = Line(clock, lambda state: screen.put_hub(standing.shown(state)))
         session = await stack.enter_async_context(open_session(settings.hub.ca_file))
-        store.journal.tell(screen.touched)
         keeper = reservations(store, enrolment.client(session, TIMEOUTS), line, screen, clock)
         asked = hub_asked(keeper, line)
         counter = Counter(store, screen, _chain(settings, enrolment.now), clock, _hub_word(line, clock), asked)
@@ -287,6 +286,7 @@ def _screen(settings: Settings, store: Store, clock: Clock) -> Screen:
         lock_after_s=settings.page.lock_after_minutes * 60.0,
     )
     screen.put_scanner(store.scanner.read())
+    store.journal.tell(screen.touched)
     return screen
 
 
