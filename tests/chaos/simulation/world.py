@@ -30,7 +30,7 @@ from tests.chaos.simulation.virtual import Machine, SimClock, Stuck, as_any, pas
 CUSTOMERS = {"C-1": (0, 1), "C-2": (2,)}
 # What customers bring from elsewhere: so little that each till can hold all of it.
 OPENINGS = {"C-1": 30, "C-2": 10}
-PAUSES_S = (0.0, 0.0, 0.01, 0.1, 0.5, 3.0, 15.0, 70.0)
+PAUSES_S = (0.0, 0.0, 0.01, 0.1, 0.5, 3.0, 15.0, 40.0)
 # A seed takes some 3,000 rounds of the loop; one that asks again and again without end takes any number.
 ROUNDS_MAX = 50_000
 # Longer than the time between two snapshots and the longest backoff together, several times.
