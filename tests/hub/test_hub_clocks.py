@@ -132,6 +132,45 @@ def test_a_dead_clock_of_an_earlier_boot_is_put_within_bounds_and_marked(books: 
     assert times(books) == [(NOW - DAY, "untrusted")]
 
 
+def kept(books: Books) -> tuple[int, int]:
+    return books.number("SELECT count(*) FROM clocks"), books.number("SELECT count(*) FROM spans")
+
+
+def test_a_till_that_is_started_anew_each_day_for_years_is_not_remembered_day_by_day(books: Books) -> None:
+    """It names the incarnations of two weeks, as a till does whose older events the hub has."""
+    incs = [f"{day:016x}" for day in range(1_000)]
+    for day in range(1_000):
+        at = NOW + day * DAY
+        hello(books, at, f"boot-{day}", 60, *incs[max(day - 14, 0) : day])
+        hello(books, at + HOUR, f"boot-{day}", 3_660, *incs[max(day - 14, 0) : day + 1])
+
+    assert max(kept(books)) <= 62
+    end = NOW + 999 * DAY
+    upload(books, end + HOUR, sold(1, NOW, "boot-950", 600, incs[950]), inc=incs[950])
+    assert times(books) == [(end - 49 * DAY + timedelta(minutes=9), "exact")]
+
+
+def test_the_clock_of_a_boot_is_kept_as_long_as_the_till_may_have_events_of_it(books: Books) -> None:
+    """The line was down from the first boot on, for half a year, and one machine ran through most of it."""
+    hello(books, NOW, "boot-1", 60, SENDER.inc)
+    end = NOW + 180 * DAY
+    hello(books, end, "boot-2", 170 * 86_400, SENDER.inc, EARLIER_INC, waiting=2)
+    hello(books, end, "boot-2", 170 * 86_400, SENDER.inc, EARLIER_INC, waiting=1)
+    upload(books, end, sold(1, NOW, "boot-1", 120))
+
+    assert times(books) == [(NOW + timedelta(seconds=60), "exact")]
+
+
+def test_an_incarnation_that_a_late_hello_does_not_name_is_not_forgotten(books: Books) -> None:
+    hello(books, NOW - DAY, "boot-1", 60)
+    hello(books, NOW, "boot-3", 60, EARLIER_INC)
+    hello(books, NOW + HOUR, "boot-1", 90)
+    hello(books, NOW + 2 * HOUR, "boot-3", 7_260, EARLIER_INC)
+    upload(books, NOW + 2 * HOUR, sold(1, NOW - 3 * HOUR, "boot-2", 5, EARLIER_INC), inc=EARLIER_INC)
+
+    assert times(books) == [(NOW - 3 * HOUR, "estimated")]
+
+
 def test_a_good_clock_of_an_earlier_boot_is_believed(books: Books) -> None:
     hello(books, NOW - DAY, "boot-1", 100)
     hello(books, NOW, "boot-3", 60, EARLIER_INC)

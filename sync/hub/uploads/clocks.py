@@ -1,12 +1,21 @@
-"""Clocks: what each hello said of a terminal's clocks, kept for the events that come after it."""
+"""Clocks: what each hello said of a terminal's clocks, kept for the events that come after it.
+
+What no event can need any more is forgotten, so that a terminal that is started anew each day keeps some 60 rows and
+not one for each day of its life: an incarnation that a hello no longer names, because the hub has all of it and will
+not ask again; and a boot that ended 60 days ago, where the terminal has nothing left to send. Should such an event come
+all the same, from a copy of a disk, its time is an estimate.
+"""
 
 import json
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sync.contract.protocol import HelloRequest
+from sync.contract.protocol import INCARNATIONS_PER_HELLO_MAX, HelloRequest
 from sync.hub.judging.times import BusinessDay, Timekeeper
 from sync.runtime.sqlite_file import Connection
+
+# Longer than a hello may be late, and than tills keep events for a hub that comes back from a backup.
+KEPT = timedelta(days=60)
 
 
 def note_clocks(connection: Connection, terminal_id: str, hello: HelloRequest, now: datetime) -> None:
@@ -15,6 +24,7 @@ def note_clocks(connection: Connection, terminal_id: str, hello: HelloRequest, n
     Called before the hello itself is noted: what it names for the first time was made after the one before.
     """
     now_ms = int(now.timestamp() * 1000)
+    _forget(connection, terminal_id, hello, int((now - KEPT).timestamp() * 1000))
     connection.execute(
         "INSERT INTO clocks (terminal_id, boot_id, offset_ms) VALUES (?, ?, ?) "
         "ON CONFLICT DO UPDATE SET offset_ms = excluded.offset_ms",
@@ -46,3 +56,19 @@ def timekeeper(
     ).fetchone()
     began_ms = int(day.began_at(now).timestamp() * 1000)
     return Timekeeper(int(now.timestamp() * 1000), began_ms, offsets, span[0] if span else 0)
+
+
+def _forget(connection: Connection, terminal_id: str, hello: HelloRequest, before_ms: int) -> None:
+    """Forget what is older than `before_ms` and of no use to the terminal of this hello."""
+    if len(hello.incarnations) < INCARNATIONS_PER_HELLO_MAX:  # in a full list some are missing
+        connection.execute(
+            "DELETE FROM spans WHERE terminal_id = ? AND after_ms < ? AND inc NOT IN (SELECT value FROM json_each(?))",
+            (terminal_id, before_ms, json.dumps([told.inc for told in hello.incarnations])),
+        )
+    if hello.waiting == 0:
+        # The offset is when the boot began, by the hub's clock; it had ended when the next one began.
+        connection.execute(
+            "DELETE FROM clocks WHERE terminal_id = ?1 AND offset_ms < "
+            "(SELECT max(offset_ms) FROM clocks WHERE terminal_id = ?1 AND offset_ms < ?2)",
+            (terminal_id, before_ms),
+        )
