@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sync.runtime.database import Reader
+from sync.runtime.sqlite_file import Connection
 
 
 async def steps_of(reader: Reader, act: Callable[[], Awaitable[object]]) -> int:
@@ -24,4 +25,20 @@ async def steps_of(reader: Reader, act: Callable[[], Awaitable[object]]) -> int:
     await reader.read(count)
     await act()
     await reader.read(stop)
+    return steps
+
+
+def steps_on(connection: Connection, act: Callable[[], object]) -> int:
+    """Return how many steps a connection takes while `act` runs."""
+    steps = 0
+
+    def one() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    given: Any = connection
+    given.set_progress_handler(one, 1)
+    act()
+    given.set_progress_handler(None, 1)
     return steps
