@@ -16,6 +16,7 @@ from sync.contract.program import Program
 from sync.contract.protocol import EPOCH_HEADER
 from sync.hub.config import DEFAULT_PROGRAM, HubConfig, is_loopback
 from sync.hub.escrow.allowances import prune_closed
+from sync.hub.escrow.figures import EscrowFigures
 from sync.hub.escrow.recovery import begin as begin_recovery
 from sync.hub.escrow.reserving import Reserving
 from sync.hub.feed.digests import Digests
@@ -99,6 +100,7 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
             reception=Reception(writer, reader, founding, clock, min_agent=config.hub.min_agent),
             reserving=Reserving(writer, reader, head, founding.epoch, clock),
             digests=Digests(snapshot_reader, clock),
+            figures=EscrowFigures(metrics, reader),
             snapshots=Snapshots(state / "snapshots", snapshot_reader, founding.epoch, clock),
             metrics=metrics,
             board=Board(metrics),

@@ -19,7 +19,7 @@ LABELS = frozenset(
     {
         "code",  # of a problem
         "engine",  # that read a code
-        "kind",  # of an event, or of what a scan turned out to be
+        "kind",  # of an event, of what a scan turned out to be, or of a risk
         "loop",  # a supervised one
         "method",
         "reason",
@@ -27,6 +27,7 @@ LABELS = frozenset(
         "route",  # its pattern, never the address itself
         "source",  # of a scan
         "status",
+        "store",  # its id
         "symbology",
     }
 )

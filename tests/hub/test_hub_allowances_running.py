@@ -178,3 +178,33 @@ def test_a_recovery_is_shown_and_ended_by_a_person(
     assert call(settings, "recovery", "end", "--yes") == 0
     assert call(settings, "recovery", "show") == 0
     assert "not recovering" in capsys.readouterr().out.splitlines()[-1]
+
+
+async def test_the_metrics_tell_the_stores_risk_and_that_the_hub_recovers(settings: Path, tmp_path: Path) -> None:
+    async with running(config_of(tmp_path)) as hub, two_tills(hub) as (one, _):
+        assert await gauges(hub, tmp_path) == {"loyalty_hub_recovering 0.0"}
+        stream = one.stream()
+        stream.redemption(CARD, {f"lost-{random_inc()}": 150}, redemption_id="r-1")
+        await stream.put()
+        assert await gauges(hub, tmp_path) == {
+            "loyalty_hub_recovering 0.0",
+            'loyalty_hub_risk_points{kind="uncovered",store="store-1"} 30.0',
+        }
+        stream.undoing("r-1")
+        await stream.put()
+        assert await gauges(hub, tmp_path) == {"loyalty_hub_recovering 0.0"}
+
+    async with running(config_of(tmp_path), is_restored=True) as hub:
+        assert await gauges(hub, tmp_path) == {"loyalty_hub_recovering 1.0"}
+        assert await asyncio.to_thread(call, settings, "recovery", "end", "--yes") == 0
+        assert await gauges(hub, tmp_path) == {"loyalty_hub_recovering 0.0"}
+
+
+async def gauges(hub: Hub, folder: Path) -> set[str]:
+    key = (folder / "hub" / "keys" / "admin.key").read_text(encoding="ascii")
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session,
+        session.get(f"{hub.url}/metrics") as answer,
+    ):
+        lines = (await answer.text()).splitlines()
+    return {line for line in lines if line.startswith(("loyalty_hub_risk", "loyalty_hub_recovering"))}

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from sync.contract.protocol import EPOCH_HEADER
+from sync.hub.escrow.figures import EscrowFigures
 from sync.hub.escrow.reserving import Reserving
 from sync.hub.feed.digests import Digests
 from sync.hub.feed.head import Head
@@ -46,6 +47,7 @@ class Services:
     reserving: Reserving
     snapshots: Snapshots
     digests: Digests
+    figures: EscrowFigures
     metrics: Metrics
     board: Board
     clock: Clock

@@ -212,7 +212,9 @@ async def get_readyz(request: web.Request) -> web.StreamResponse:
 async def get_metrics(request: web.Request) -> web.StreamResponse:
     """Return the metrics to whoever holds the admin key."""
     check_admin(request)
-    body, content_type = services_of(request).metrics.render()
+    services = services_of(request)
+    await services.figures.read()
+    body, content_type = services.metrics.render()
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
 
