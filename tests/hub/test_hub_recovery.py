@@ -1,6 +1,6 @@
 """A hub that was brought back from a backup while tills held points that it does not know of (F28)."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,11 @@ from sync.contract.protocol import HelloRequest, IncarnationLength, Outcome, Rea
 from sync.hub.books.event_rows import parked_events
 from sync.hub.books.ledger import pay_what_is_owed
 from sync.hub.books.redemption_rows import listed_risks
-from sync.hub.escrow.recovery import advance, begin, end, shown
-from sync.hub.escrow.reserving import greet
+from sync.hub.escrow.recovery import begin, end, is_complete, shown
+from sync.hub.escrow.reserving import Ending, end_by_steps, greet
 from sync.hub.uploads.batch import Sender
 from sync.hub.uploads.intake import replay
+from sync.runtime.sqlite_file import Connection
 from tests.support.hub_books import NOW, Books, card_id, customer, open_books
 from tests.support.hub_events import reversal, sale
 from tests.support.hub_redemptions import ask, asker, enrolled, redemption, returned, undoing
@@ -57,6 +58,14 @@ def hello(books: Books, sender: Sender, length: int, *held: HeldAllowance, now: 
 
 def held(allowance_id: str, amount: int, spent: int = 0) -> HeldAllowance:
     return HeldAllowance(allowance_id=allowance_id, customer_id="C-1", amount=amount, spent=spent)
+
+
+def advance(connection: Connection, now: datetime, heard: Container[str] | None = None) -> bool:
+    """Look whether the wait is over, and end it where it is."""
+    is_over = is_complete(connection, now, heard)
+    if is_over:
+        end(connection)
+    return is_over
 
 
 def is_over(books: Books, now: datetime = NOW) -> bool:
@@ -216,6 +225,39 @@ def test_f28_a_hello_from_before_the_restore_that_comes_late_ends_no_wait(books:
     assert not books.write(lambda connection: advance(connection, NOW, {ONE.terminal_id, TWO.terminal_id}))
     books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"a-1": 60}, CARD))
     assert books.write(lambda connection: advance(connection, NOW, {ONE.terminal_id, TWO.terminal_id}))
+
+
+def test_f28_many_redemptions_that_wait_are_judged_in_steps_and_nothing_is_granted_before_the_last(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sync.hub.escrow.reserving.EVENTS_PER_STEP", 2)
+    hello(books, ONE, 5)
+    hello(books, TWO, 0)
+    books.upload(ONE, 1, *(redemption(ONE, seq, f"r-{seq}", {"gone": 15}, CARD) for seq in range(1, 6)))
+
+    step, balances = Ending(), []
+    while not step.is_over:
+        assert books.write(lambda connection: is_complete(connection, NOW))
+        assert ask(books, TWO, C_1=10).allowances == ()
+        step = books.write(partial(end_by_steps, after=step.after, now=NOW))
+        balances.append(balance(books))
+        if len(balances) == 1:  # one more, while the others are judged
+            late = books.upload(ONE, 6, redemption(ONE, 6, "r-6", {"gone": 15}, CARD))
+            assert late.results[0].reason is Reason.HUB_RECOVERING
+
+    assert (balances, risks(books), shown(books.connection)) == ([70, 40, 10], 0, None)
+    assert [one.amount for one in ask(books, TWO, C_1=100).allowances] == [10]
+
+
+def test_f28_an_end_that_was_broken_off_goes_on_with_what_is_not_judged(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sync.hub.escrow.reserving.EVENTS_PER_STEP", 2)
+    books.upload(ONE, 1, *(redemption(ONE, seq, f"r-{seq}", {"gone": 40}, CARD) for seq in range(1, 4)))
+    assert not books.write(partial(end_by_steps, after=(0, 0), now=NOW)).is_over
+
+    assert books.write(partial(end_by_steps, after=(0, 0), now=NOW)).is_over
+    assert (balance(books), risks(books)) == (0, 20)
 
 
 def _owed(books: Books) -> int:

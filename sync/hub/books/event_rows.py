@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sync.contract.events import Flag
 from sync.contract.protocol import Reason, Verdict
-from sync.hub.judging.posting import Kept, Origin
+from sync.hub.judging.posting import Kept, Origin, event_number
 from sync.hub.judging.times import Timekeeper
 from sync.hub.uploads.batch import Item, read_item
 from sync.runtime.sqlite_file import Connection, Row
@@ -19,24 +19,38 @@ class ParkedEvent:
     store_id: str
     origin: Origin
     item: Item
+    pos: int = 0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands in the order in which events came."""
+        return (self.pos, event_number(self.origin.stream, self.item.seq))
 
 
 def parked_events(
-    connection: Connection, types: Sequence[str], reason: Reason = Reason.UNKNOWN_TYPE
+    connection: Connection,
+    types: Sequence[str],
+    reason: Reason = Reason.UNKNOWN_TYPE,
+    after: tuple[int, int] = (0, 0),
+    limit: int = -1,
 ) -> list[ParkedEvent]:
-    """Return the events of these types that are parked for this reason, in the order they came in."""
+    """Return the events of these types that are parked for this reason, in the order they came in.
+
+    Only those behind the place `after`, and at most `limit` of them; -1 for all.
+    """
     rows = connection.execute(
-        "SELECT terminals.store_id, events.stream, streams.terminal_id, streams.inc, events.seq, events.raw "
-        "FROM events "
+        "SELECT terminals.store_id, events.stream, streams.terminal_id, streams.inc, events.seq, events.raw, "
+        "events.pos FROM events "
         "JOIN streams ON streams.stream = events.stream "
         "JOIN terminals ON terminals.terminal_id = streams.terminal_id "
         "WHERE events.outcome = 'parked' AND events.reason = ? "
-        "AND events.type IN (SELECT value FROM json_each(?)) ORDER BY events.pos, events.number",
-        (reason, json.dumps(types)),
+        "AND events.type IN (SELECT value FROM json_each(?)) AND (events.pos, events.number) > (?, ?) "
+        "ORDER BY events.pos, events.number LIMIT ?",
+        (reason, json.dumps(types), *after, limit),
     )
     return [
-        ParkedEvent(store_id, Origin(stream, terminal_id, inc), read_item(raw, store_id, terminal_id, seq))
-        for store_id, stream, terminal_id, inc, seq, raw in rows
+        ParkedEvent(store_id, Origin(stream, terminal_id, inc), read_item(raw, store_id, terminal_id, seq), pos)
+        for store_id, stream, terminal_id, inc, seq, raw, pos in rows
     ]
 
 

@@ -46,8 +46,8 @@ def note_declared(connection: Connection, terminal_id: str, lengths: Mapping[str
         )
 
 
-def advance(connection: Connection, now: datetime, heard: Container[str] | None = None) -> bool:
-    """Strike off the terminals that have sent all; tell whether the wait is over now, or there was none.
+def is_complete(connection: Connection, now: datetime, heard: Container[str] | None = None) -> bool:
+    """Strike off the terminals that have sent all; tell whether nothing is waited for any more, or nothing was.
 
     `heard` are those that named the epoch of now, so they have read the answer to a hello and not only sent one: a
     hello may come late, from before the restore. None stands for all.
@@ -66,10 +66,7 @@ def advance(connection: Connection, now: datetime, heard: Container[str] | None 
         if is_there and all(held.get(inc, 0) >= length for inc, length in declared.items()):
             connection.execute("DELETE FROM recovering WHERE terminal_id = ?", (terminal_id,))
             left -= 1
-    if left and now < waiting.until:
-        return False
-    end(connection)
-    return True
+    return not left or now >= waiting.until
 
 
 def end(connection: Connection) -> None:

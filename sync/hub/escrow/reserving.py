@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from sync.contract.allowance import (
     ALLOWANCES_PER_TERMINAL_MAX,
@@ -36,7 +37,7 @@ from sync.hub.escrow.allowances import (
     word_for,
 )
 from sync.hub.escrow.grants import Purse, grant_of, prefetch_of
-from sync.hub.escrow.recovery import advance, note_declared
+from sync.hub.escrow.recovery import end, is_complete, note_declared
 from sync.hub.escrow.visitors import likely_visitors
 from sync.hub.feed.feed_log import last_pos
 from sync.hub.feed.head import Head
@@ -50,6 +51,8 @@ from sync.runtime.sqlite_file import Connection
 _S_PER_H = 3600
 # How often the end of a recovery is looked for: soon enough for a person who waits, and some 50 µs a time.
 LOOK_S = 1.0
+# A commit of so many events, each judged by itself, takes some 50 ms; the tills' uploads wait no longer behind it.
+EVENTS_PER_STEP = 200
 # A till that was not heard of for so long shares no points with the others of its store.
 LIVE = timedelta(days=7)
 
@@ -151,33 +154,55 @@ class Reserving:
         while True:
             if await self._reader.read(is_recovering):
                 was_recovering = not await self.look()
-            elif was_recovering:  # a person ended it
-                self._head.reached(await self._writer.write(lambda one: self._end(one, self._clock.now())))
+            elif was_recovering:  # a person ended it, and was told what may be granted before all is judged
+                await self._end()
                 was_recovering = False
             await self._clock.sleep(LOOK_S)
 
     async def look(self) -> bool:
         """End the recovery where nothing is waited for any more, and tell whether it is over."""
+        is_over = await self._end()
+        if is_over:
+            _log.info("recovery is over: allowances are granted again")
+        return is_over
 
-        def work(connection: Connection) -> int | None:
-            now = self._clock.now()
-            return self._end(connection, now) if advance(connection, now, self._heard) else None
-
-        pos = await self._writer.write(work)
-        if pos is None:
-            return False
-        _log.info("recovery is over: allowances are granted again")
-        self._head.reached(pos)
+    async def _end(self) -> bool:
+        step = Ending()
+        while not step.is_over:
+            taken = await self._writer.write(partial(self._step, after=step.after))
+            if taken is None:
+                return False
+            step = taken
+            self._head.reached(step.pos)
         return True
 
-    def _end(self, connection: Connection, now: datetime) -> int:
-        """Judge what waited, then let debts be paid; return the feed's position.
+    def _step(self, connection: Connection, after: tuple[int, int]) -> "Ending | None":
+        now = self._clock.now()
+        return end_by_steps(connection, after, now) if is_complete(connection, now, self._heard) else None
 
-        In one transaction with the end itself: whatever is granted next is cut from what is left.
-        """
-        for event in parked_events(connection, (REDEEMED,), Reason.HUB_RECOVERING):
-            replay_or_leave(connection, event, now)
-        return pay_what_is_owed(connection, int(now.timestamp() * 1000))
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How far the end of a recovery has come: the place of the last event judged, and the feed's position."""
+
+    after: tuple[int, int] = (0, 0)
+    pos: int = 0
+    is_over: bool = False
+
+
+def end_by_steps(connection: Connection, after: tuple[int, int], now: datetime) -> Ending:
+    """Judge some of what waited, behind a place; where that is the rest, end the recovery and let debts be paid.
+
+    Until then the hub counts as recovering and grants nothing, and the last step is one transaction with the end:
+    whatever is granted next is cut from what is left. Broken off, it begins again with what is not judged yet.
+    """
+    events = parked_events(connection, (REDEEMED,), Reason.HUB_RECOVERING, after, EVENTS_PER_STEP + 1)
+    for event in events[:EVENTS_PER_STEP]:
+        replay_or_leave(connection, event, now, is_recovered=True)
+    if len(events) > EVENTS_PER_STEP:
+        return Ending(events[EVENTS_PER_STEP - 1].place, last_pos(connection))
+    end(connection)
+    return Ending(pos=pay_what_is_owed(connection, int(now.timestamp() * 1000)), is_over=True)
 
 
 def greet(connection: Connection, asker: Asker, request: HelloRequest, now: datetime) -> AllowancesWord:

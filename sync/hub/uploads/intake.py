@@ -250,15 +250,21 @@ def _move_head(connection: Connection, upload: Upload, piece: Piece, posting: Po
     return through, chain
 
 
-def replay_or_leave(connection: Connection, event: ParkedEvent, now: datetime) -> int | None:
+def replay_or_leave(
+    connection: Connection, event: ParkedEvent, now: datetime, *, is_recovered: bool = False
+) -> int | None:
     """Judge a parked event anew; None where this version cannot judge it either."""
-    pos = tried(connection, lambda: replay(connection, event, now))
+    pos = tried(connection, lambda: replay(connection, event, now, is_recovered=is_recovered))
     return None if isinstance(pos, Bug) else pos
 
 
-def replay(connection: Connection, event: ParkedEvent, now: datetime) -> int:
-    """Judge one parked event anew in the caller's transaction; return the feed's new position."""
+def replay(connection: Connection, event: ParkedEvent, now: datetime, *, is_recovered: bool = False) -> int:
+    """Judge one parked event anew in the caller's transaction; return the feed's new position.
+
+    `is_recovered` where all that a recovery waits for is there, and it is about to end.
+    """
     posting = Posting(load(connection, event.store_id, [event.item]))
+    posting.known.is_recovering = posting.known.is_recovering and not is_recovered
     posting.settle(event.origin, event.item)
     write(connection, event.store_id, posting, int(now.timestamp() * 1000))
     return posting.known.last_pos
