@@ -30,7 +30,7 @@ export function viewed(view, onChoose, onUse) {
 export function announced(view) {
   switch (view.kind) {
     case "customer":
-      return say("customer.announced", { name: view.name, points: number(view.balance.posted) });
+      return sayCount("customer.announced", view.balance.posted, { name: view.name });
     case "unknown_card":
       return say("card.title");
     case "choice":
