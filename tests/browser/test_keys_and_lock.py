@@ -1,5 +1,6 @@
 """The keys, the lock, the sounds and the spoken word: what is done without a look, and what leaves in time."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from agent.screen import CUSTOMER_SHOWN_S, HubShown
 from tests.support.cashier import amount, hear, listen, scan, sentences, shift, toast, tones, type_amount
@@ -171,6 +172,27 @@ async def test_a_till_that_does_not_answer_is_locked_on_the_page_and_when_it_is_
         await at.page.wait_for_timeout(1_500)
         assert (before, at.till.screen.state.locked) == (False, True)
         at.noise.clear()
+
+
+async def test_unlocking_right_behind_locking_leaves_nobody_before_a_locked_page(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with counter(browser, tmp_path) as at:
+        told = asyncio.Event()
+
+        async def answer_late(route: Route) -> None:
+            answer = await route.fetch()
+            told.set()
+            await at.page.wait_for_timeout(1_000)
+            await route.fulfill(response=answer)
+
+        await at.page.route("**/screen/lock", answer_late)
+        await at.page.keyboard.press("F9")
+        await told.wait()
+        assert at.till.screen.state.locked
+        await at.page.keyboard.press("F9")
+        await expect(amount(at)).to_be_focused()
+        assert not at.till.screen.state.locked
 
 
 async def test_the_states_sound_unlike_each_other_and_begin_at_once(browser: Browser, tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ const part = (id) => document.getElementById(id);
 class Page {
   #state = null;
   #link = "opening";
-  #isLocking = false;
+  // The lock on its way to the till, or null.
+  #locking = null;
   #seenAt = 0;
   #silentTimer = null;
   #scansTold = 0;
@@ -103,7 +104,7 @@ class Page {
   #take(given) {
     const before = this.#state;
     const view = this.view;
-    const state = this.#isLocking ? { ...given, ...LOCKED } : given;
+    const state = this.#locking ? { ...given, ...LOCKED } : given;
     this.#state = state;
     if (!this.#hasChosenLanguage) speak(state.language);
     tuneOff(!state.sounds);
@@ -283,16 +284,18 @@ class Page {
   // The page forgets at once; the till, as soon as it hears of it, and nothing is shown before it has.
   async #lock() {
     if (!this.#state || this.#link === "ended") return;
-    this.#isLocking = true;
+    this.#locking ??= this.#finding.attempt(() => this.#asking.sure("/api/v1/screen/lock", {}));
     this.#state = { ...this.#state, ...LOCKED };
     this.#leave();
     this.render();
     this.#focusFirst();
-    await this.#finding.attempt(() => this.#asking.sure("/api/v1/screen/lock", {}));
-    this.#isLocking = false;
+    await this.#locking;
+    this.#locking = null;
   }
 
-  #unlock() {
+  // A lock that is still on its way goes first: what it hides until its answer would stay hidden.
+  async #unlock() {
+    if (this.#link === "live") await this.#locking;
     return this.#finding.attempt(() => this.#till.post("/api/v1/screen/unlock", {}));
   }
 
