@@ -28,6 +28,27 @@ from tests.support.tills import Pos, enrol_by_hand, open_pos, settings
 
 CHROMIUM = Path("/usr/bin/chromium")
 _IS_HERE = CHROMIUM.exists()
+_FEATURES_OFF = (
+    # Chromium's own address bar is a page of its own by now, drawn anew for each window that nobody sees: two thirds of
+    # all the processor time that the tests of the page took.
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    "AiModeOmniboxEntryPoint",
+    # What Playwright switches off; the last word on features is the only one, so it has to be said again here.
+    "AimEnabled",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+)
 _ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -35,6 +56,7 @@ _ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(_FEATURES_OFF)}",
 )
 LAPTOP = (1366, 768)
 Reword = Callable[[Mapping[str, str]], Mapping[str, str]]
