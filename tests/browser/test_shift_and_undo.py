@@ -52,6 +52,7 @@ async def test_the_offer_to_undo_moves_nothing_while_it_comes_and_goes(
         await resize(at.page, size)
         await at.enter(at.face("Julie").cards[0])
         await expect(at.page.locator(".name")).to_have_text("Mme Bergeron")
+        await expect(at.page.locator(".pill").first).to_contain_text("Offline")  # longer than what stands there before
         before = await at.page.evaluate(_BOXES)
         await at.sell("R-1", at.face("Julie").cards[0], 1_550)
         await expect(toast(at)).to_contain_text("15 points credited")
