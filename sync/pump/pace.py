@@ -95,6 +95,12 @@ class Ladder:
 
     async def climb(self, turn: Callable[[], Awaitable[T]]) -> T:
         """Return what `turn` returns, asked again after each `HubError`, for as long as it takes."""
+        # Nearly every turn works, and a ladder costs more than most of them: it is put up behind the first that fails.
+        try:
+            return await turn()
+        except HubError as error:
+            self._error = error
+        await self._sleep(delay_s(self._pace, self._error, 1, self._chance()))
         retrying = AsyncRetrying(
             stop=stop_never,
             retry=retry_if_exception_type(HubError),
@@ -109,7 +115,7 @@ class Ladder:
 
     def _delay_s(self, state: RetryCallState) -> float:
         self._error = state.outcome.exception() if state.outcome else None
-        return delay_s(self._pace, self._error, state.attempt_number, self._chance())
+        return delay_s(self._pace, self._error, state.attempt_number + 1, self._chance())
 
     async def _sleep(self, seconds: float) -> None:
         await self._wait(seconds, self._error)
