@@ -127,5 +127,5 @@ RULES = {
     "escrow": Rule(no_escrow, 20),
     "own spends": Rule(no_own_spends, 40),
     # About one shop in two hundred has all that it takes; CI does not look through those before.
-    "drain": Rule(no_drain, 80, kind="restored", start=150),
+    "drain": Rule(no_drain, 80, kind="restored", start=200),
 }

@@ -51,7 +51,7 @@ def simulated(die: random.Random) -> Iterator[None]:
         mock.patch.object(pace, "random", dice),
         mock.patch.object(clock, "secrets", secrets),
         mock.patch.object(snapshots, "chunk_texts", small_chunks),
-        mock.patch.object(reserving, "LOOK_S", 10.0),
+        mock.patch.object(reserving, "LOOK_S", 5.0),  # sooner than a shop is looked at again whether it rests
     ):
         logging.disable(logging.CRITICAL)
         try:
