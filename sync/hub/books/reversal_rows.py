@@ -5,14 +5,12 @@ A reversal that came before what it takes back waits for it, and is read with it
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple
 
 from sync.contract.events import PointsReversed, RedemptionReversed
-from sync.hub.judging.posting import Origin, Parked
+from sync.hub.judging.posting import Origin, Parked, R
 from sync.hub.uploads.batch import read_item
 from sync.runtime.sqlite_file import Connection
-
-R = TypeVar("R", PointsReversed, RedemptionReversed)
 
 
 class Tables(NamedTuple, Generic[R]):
