@@ -209,13 +209,16 @@ class World:
         self.hub.machine.raise_failures()
 
     async def _rests(self) -> bool:
-        """Tell whether nothing is left to do, nor was a moment ago: a call that was on its way has arrived."""
+        """Tell whether nothing is left to do, nor was in the two seconds before: what was on its way has arrived."""
         for _ in range(2):
-            wire.NETWORK[:] = [task for task in wire.NETWORK if not task.done()]
-            if wire.NETWORK or self._unrest():
+            if self._moves():
                 return False
             await pass_time(1.0)
-        return True
+        return not self._moves()
+
+    def _moves(self) -> bool:
+        wire.NETWORK[:] = [task for task in wire.NETWORK if not task.done()]
+        return bool(wire.NETWORK or self._unrest())
 
     def _unrest(self) -> str:
         door = self.hub.door
