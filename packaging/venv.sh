@@ -72,7 +72,7 @@ has_libzbar() {
 }
 
 has_chromium() {
-    [ -x /usr/bin/chromium ]
+    [ -x /usr/bin/chromium-headless-shell ] || [ -x /usr/bin/chromium ]
 }
 
 # try_to_install PACKAGE: only as root, quietly and not for long, because a machine without a network must still start.

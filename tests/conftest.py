@@ -12,7 +12,6 @@ settings.load_profile("ci")
 
 # Files that take long, told first: else a worker begins one when the others are done. The longest begins.
 LONG = (
-    "tests/chaos/test_simulation.py",
     "tests/browser/test_page_matrix.py",
     "tests/bench/test_bench_runs.py",
     "tests/chaos/test_kill.py",
@@ -26,6 +25,7 @@ LONG = (
     "tests/browser/test_crediting.py",
     "tests/browser/test_restart_in_chromium.py",
     "tests/chaos/test_main_job_faults.py",
+    "tests/chaos/test_simulation.py",
     "tests/chaos/test_cut_short.py",
     "tests/chaos/test_copied_files.py",
     "tests/chaos/test_damaged_files.py",

@@ -25,7 +25,7 @@ MEASURES: Mapping[str, Measure] = {
     "search": name_search,
     "credit": credit,
     "scan": scan,
-    **({"page": page} if CHROMIUM.exists() else {}),
+    **({"page": page} if CHROMIUM is not None else {}),
     "start": start_and_memory,
     "drain": drain,
     "backlog": backlog,

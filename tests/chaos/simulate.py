@@ -35,7 +35,9 @@ def main() -> int:
     seeds = [options.seed] if options.seed is not None else list(range(options.start, options.start + options.seeds))
     began_s = time.monotonic()
     failed = 0
-    for result in tqdm(run_seeds(seeds, options.jobs, options.without), total=len(seeds), unit="seed"):
+    often_s = 0.1 if sys.stderr.isatty() else 10.0
+    done = run_seeds(seeds, options.jobs, options.without)
+    for result in tqdm(done, total=len(seeds), unit="seed", mininterval=often_s):
         if options.trace and (result.wrong or options.seed is not None):
             _say("\n".join(result.trace))
         if result.wrong:

@@ -1,19 +1,16 @@
 """The simulation in CI, and the test of the test: without a rule that carries weight it must fail."""
 
-import os
-
 import pytest
 
 from tests.chaos.simulate import run_seeds
 from tests.chaos.simulation.rules import RULES
 from tests.chaos.simulation.world import simulate
 
-# Two cores do 2,000 in two minutes where nothing else asks for them; beside the other tests they took the suite to its
-# ten minutes. `python -m tests.chaos.simulate --seeds N --jobs J` runs any number.
-SEEDS = int(os.environ.get("LOYALTY_SIMULATED_SEEDS", "1000"))
+# So many that a plain run of the tests meets each kind of shop. `packaging/test.sh` runs 2,000 before the tests, where
+# both cores are theirs: beside other tests they take three times as long and make those late.
+SEEDS = 100
 
 
-@pytest.mark.timeout(600)
 def test_every_promise_holds_in_every_seed() -> None:
     wrong = [(result.seed, result.wrong) for result in run_seeds(list(range(SEEDS))) if result.wrong]
     assert wrong == []

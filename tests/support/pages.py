@@ -26,11 +26,12 @@ from sync.runtime.clock import Clock
 from tests.support import shop
 from tests.support.tills import Pos, enrol_by_hand, open_pos, settings
 
-CHROMIUM = Path("/usr/bin/chromium")
-_IS_HERE = CHROMIUM.exists()
+# Debian's Chromium without its window, where it is there: the same engine, and a quarter less of the processor's time.
+_CHROMIUMS = (Path("/usr/bin/chromium-headless-shell"), Path("/usr/bin/chromium"))
+CHROMIUM = next((path for path in _CHROMIUMS if path.exists()), None)
 _FEATURES_OFF = (
-    # Chromium's own address bar is a page of its own by now, drawn anew for each window that nobody sees: two thirds of
-    # all the processor time that the tests of the page took.
+    # With a window, Chromium's own address bar is a page of its own by now, drawn anew for each window that nobody
+    # sees: two thirds of all the processor time that the tests of the page took.
     "WebUIOmniboxPopup",
     "WebUIOmniboxAimPopup",
     "AiModeOmniboxEntryPoint",
@@ -68,8 +69,8 @@ _WAIT_MS = 15_000
 @asynccontextmanager
 async def chromium(*arguments: str) -> AsyncIterator[Browser]:
     """Start Chromium, with further arguments of its command line, or skip where it is absent."""
-    if not _IS_HERE:
-        pytest.skip(f"needs Chromium at {CHROMIUM} (Debian: apt install chromium)")
+    if CHROMIUM is None:
+        pytest.skip(f"needs Chromium at {' or '.join(map(str, _CHROMIUMS))} (Debian: apt install {_CHROMIUMS[0].name})")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=(*_ARGUMENTS, *arguments))
         yield browser
