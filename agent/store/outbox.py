@@ -38,7 +38,7 @@ class OutboxFigures(Value):
 
 
 class OutboxRow(Value):
-    """One event that is not settled, or was set aside. It names no customer."""
+    """One event that is not settled, or was set aside. It names no customer; a sale has its amount."""
 
     position: int
     inc: str
@@ -51,6 +51,8 @@ class OutboxRow(Value):
     sale_id: str | None
     reversal_id: str | None
     redemption_id: str | None = None
+    net_minor: int | None = None
+    currency: str | None = None
 
 
 class OutboxPage(Value):
@@ -145,6 +147,7 @@ def _next(entries: list[_Entry], limit: int) -> int | None:
 def _row(entry: _Entry) -> OutboxRow:
     position, inc, seq, state, reason, recorded_at, points, text = entry
     event = json.loads(text)
+    data = event["data"]
     return OutboxRow(
         position=position,
         inc=inc,
@@ -154,7 +157,9 @@ def _row(entry: _Entry) -> OutboxRow:
         reason=reason,
         recorded_at=moment(recorded_at),
         points=points,
-        sale_id=event["data"].get("sale_id"),
-        reversal_id=event["data"].get("reversal_id"),
-        redemption_id=event["data"].get("redemption_id"),
+        sale_id=data.get("sale_id"),
+        reversal_id=data.get("reversal_id"),
+        redemption_id=data.get("redemption_id"),
+        net_minor=data.get("net_minor"),
+        currency=data.get("currency"),
     )

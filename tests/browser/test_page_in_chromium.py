@@ -83,6 +83,7 @@ async def test_the_line_being_down_is_said_calmly_and_the_outbox_is_counted(brow
         await expect(indicator.locator("[data-tone]")).to_have_attribute("data-tone", "mind")
         await at.page.keyboard.press("F8")
         await expect(at.page.locator("#outbox .row")).to_contain_text("Sale R-1")
+        await expect(at.page.locator("#outbox .row")).to_contain_text("To send · $9.00 · ")
         await expect(at.page.locator("#outbox")).to_contain_text("There is no line to the hub.")
 
 

@@ -191,6 +191,7 @@ async def test_the_outbox_is_listed_and_exported_with_no_personal_data(tmp_path:
             await pos.post("/api/v1/sales", _sale(f"s-{number}"))
         _, page = await pos.get("/api/v1/outbox")
         assert [row["state"] for row in page["rows"]] == ["waiting"] * 3
+        assert {(row["net_minor"], row["currency"]) for row in page["rows"]} == {(_sale("s-0")["net_minor"], "CAD")}
         async with pos.session.get(pos.url + "/api/v1/outbox/export") as answer:
             text = await answer.text()
         assert text.count("\n") == 3

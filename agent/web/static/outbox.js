@@ -3,7 +3,7 @@
 import { el, put } from "./el.js";
 import { icon } from "./icons.js";
 import { toLookAt, waitingText } from "./indicator.js";
-import { moment, number, say, sayCode, signed, told } from "./words.js";
+import { moment, money, number, say, sayCode, signed, told } from "./words.js";
 
 const ROWS_AT_FIRST = 20;
 const ROWS_MAX = 200;
@@ -144,11 +144,16 @@ function rowParts(row) {
       "div",
       { class: "row-what" },
       el("p", { class: "row-title" }, rowTitle(row)),
-      el("p", { class: "soft" }, `${say(`outbox.state.${row.state}`)} · ${moment(row.recorded_at)}`),
+      el("p", { class: "soft" }, rowFacts(row).join(" · ")),
       row.reason_text && el("p", { class: "reason" }, told(row.reason_text)),
     ),
     row.points !== 0 && el("p", { class: "row-points" }, signed(row.points)),
   ];
+}
+
+function rowFacts(row) {
+  const amount = row.net_minor === null ? [] : [money(row.net_minor, row.currency)];
+  return [say(`outbox.state.${row.state}`), ...amount, moment(row.recorded_at)];
 }
 
 function rowTitle(row) {
