@@ -119,7 +119,7 @@ async def open_store(  # noqa: PLR0913 - the settings of one file
             ballast,
             salvaged,
             damaged,
-            Wiper(folder, writer, cache.cursor),
+            Wiper(folder, writer, cache.cursor, live.traces),
             allowances,
             Redeemer(writer, journal, ballast),
         )

@@ -42,6 +42,7 @@ class CustomerCache:
         self._near = near
         self._reader = reader
         self._journal = journal
+        self._traces = live.traces
         self._clock = clock
         self._allowances_changed = allowances_changed
         self._loading = AsyncExitStack()
@@ -80,7 +81,8 @@ class CustomerCache:
         """Write a page; return the customer ids and identifier ids it touched.
 
         Programs and verdicts go to the till's own file first. A page that is applied again after a crash between the
-        two files changes nothing there. Somebody erased leaves every page of both files: rows, words, logs.
+        two files changes nothing there. Somebody erased leaves every page of both files: rows, words, and the logs as
+        soon as nobody reads them; a damaged file that was kept, which may name them, goes whole.
         """
         outcomes = [change for change in page.changes if isinstance(change, OutcomePut)]
         if outcomes:
@@ -94,10 +96,10 @@ class CustomerCache:
             gone.customer_id for gone in page.changes if isinstance(gone, CustomerGone) and gone.reason == "erased"
         ]
         if erased:
-            await self._live.forget_presented(erased)
+            await self._forget_elsewhere(erased)
         touched = await self._live.writer.write(lambda connection: apply_page(connection, page))
         if erased:
-            await self._leave_no_pages()
+            await self._traces.empty_logs()
         if page.covered:
             await self._live.read_coverage()
         return frozenset(touched)
@@ -151,9 +153,13 @@ class CustomerCache:
         await self._close_next()
         await self._live.promote(self._near, self._reader)
 
-    async def _leave_no_pages(self) -> None:
-        """Take what was erased out of the log and out of a load that was cut off. The file itself zeroes its pages."""
-        await _pragma(self._live.writer, "wal_checkpoint(TRUNCATE)")
+    async def _forget_elsewhere(self, customer_ids: Sequence[str]) -> None:
+        """Take people out of what was presented here, of what is damaged, and of a load that was cut off.
+
+        Before their rows go: those say which identifiers are theirs, and after a crash in between all is done anew.
+        """
+        await self._journal.forget_presented(await self._live.identifiers_of(customer_ids))
+        await self._traces.delete_damaged()
         if self._loaded_into is None:
             delete(self._live.next_file.path)
 

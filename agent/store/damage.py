@@ -1,16 +1,17 @@
 """Damage: is the till's file whole, and what is done where it is not. Runs before the file is opened for use.
 
-A damaged file is never deleted: it is set aside as `till.db.corrupt.<when>`, with its log, after what can be read of
-it stands whole in a new file. A till that dies at any moment of this wakes up with one whole file: the old or the new.
+A damaged file is set aside as `till.db.corrupt.<when>`, with its log, after what can be read of it stands whole in a new
+file; there it stays until somebody is erased (`agent.store.traces`). A till that dies at any moment of this wakes up
+with one whole file: the old or the new.
 """
 
 import asyncio
 import logging
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
-from agent.store.files import CACHE_APPLICATION_ID, delete, milliseconds, till_file
+from agent.store.files import CACHE_APPLICATION_ID, aside_file, delete, milliseconds, till_file
 from agent.store.salvage import Salvaged, Wreck, salvage
 from sync.runtime.sqlite_file import (
     DatabaseDamaged,
@@ -150,7 +151,7 @@ def _salvage(till: DatabaseFile, fresh: DatabaseFile, now: datetime) -> Salvaged
 
 def _swap(till: Path, fresh: Path, now: datetime) -> Path:
     """Set the damaged file aside with its log, and let the new one take its place. Any part may be done already."""
-    aside = till.with_name(f"{till.name}.corrupt.{now.astimezone(UTC).strftime('%Y%m%dT%H%M%SZ')}")
+    aside = aside_file(till, now)
     for companion in ("", "-wal"):
         path = till.with_name(till.name + companion)
         if path.exists():

@@ -16,6 +16,16 @@ def till_file(folder: Path, key: bytes) -> DatabaseFile:
     return DatabaseFile(folder / "till.db", TILL_APPLICATION_ID, "agent.migrations.till", key)
 
 
+def aside_file(till: Path, when: datetime) -> Path:
+    """Return where a damaged till is set aside."""
+    return till.with_name(f"{till.name}.corrupt.{when.astimezone(UTC).strftime('%Y%m%dT%H%M%SZ')}")
+
+
+def set_aside(folder: Path) -> list[Path]:
+    """Return the damaged tills that were set aside, with their logs."""
+    return sorted(folder.glob("till.db.corrupt.*"))
+
+
 def cache_file(folder: Path, key: bytes, number: int) -> DatabaseFile:
     """Return the cache database with that number."""
     path = folder / f"cache-{number}.db"

@@ -238,6 +238,11 @@ class EventJournal:
         await self._keep(write)
         self._answered(frozenset(ids))
 
+    async def forget_presented(self, ids: Sequence[bytes]) -> None:
+        """Erase these identifiers where they were presented here."""
+        rows = [(key,) for key in ids]
+        await self._keep(lambda connection: connection.executemany("DELETE FROM presented WHERE id = ?", rows))
+
     async def waiting(self) -> Waiting:
         """Return how many events the hub has not acknowledged, and since when the oldest waits."""
         return await self._reader.read(read_waiting)

@@ -13,6 +13,7 @@ from typing import Self
 
 from agent.store.files import cache_file, delete, delete_left_over_caches
 from agent.store.settling import unsweep
+from agent.store.traces import Traces
 from sync.runtime.database import Reader, Writer, open_writer
 from sync.runtime.near_reader import NearReader
 from sync.runtime.sqlite_file import Connection, DatabaseFile, DatabaseUnreadable
@@ -36,6 +37,8 @@ class LiveCache:
         self._writer: Writer | None = None
         self._coverage: Mapping[str, int] = {}
         self._selling: NearReader | None = None
+        self.traces = Traces(folder, till, lambda: self.writer)
+        """What is left of somebody beside the rows that are erased."""
 
     async def __aenter__(self) -> Self:
         self._number = await self._till.outside_transaction(_live_number)
@@ -79,20 +82,18 @@ class LiveCache:
         """Read the coverage anew, after it was written."""
         self._coverage = await _coverage_of(self.writer)
 
-    async def forget_presented(self, customer_ids: Sequence[str]) -> None:
-        """Erase the values of these customers' identifiers that were presented here. Before their rows here go."""
+    async def identifiers_of(self, customer_ids: Sequence[str]) -> Sequence[bytes]:
+        """Return the ids of these customers' identifiers."""
 
-        def ids(connection: Connection) -> list[tuple[bytes]]:
+        def ids(connection: Connection) -> Sequence[bytes]:
             rows = connection.execute(
                 "SELECT identifiers.id FROM customers JOIN identifiers ON identifiers.customer = customers.number "
                 "WHERE customer_id IN (SELECT value FROM json_each(?))",
                 (json.dumps(customer_ids),),
             )
-            return [(row[0],) for row in rows]
+            return [row[0] for row in rows]
 
-        presented = await self.writer.outside_transaction(ids)
-        if presented:
-            await self._till.write(lambda till: till.executemany("DELETE FROM presented WHERE id = ?", presented))
+        return await self.writer.outside_transaction(ids)
 
     async def promote(self, near: NearReader, reader: Reader) -> None:
         """Let the next cache, loaded and closed, take the place of the live one, which is deleted."""

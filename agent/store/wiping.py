@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from agent.store.files import delete
+from agent.store.traces import Traces
 from sync.runtime.clock import Clock
 from sync.runtime.database import Writer
 from sync.runtime.sqlite_file import Connection
@@ -33,26 +34,31 @@ def wipe_as_noted(folder: Path) -> None:
 class Wiper:
     """Wipes what is personal. Where `due` is set, the store is to be closed and opened again, without the caches."""
 
-    def __init__(self, folder: Path, writer: Writer, cursor: Callable[[], Awaitable[str | None]]) -> None:
-        """Take the state folder, the till's writer, and what tells whether customers were ever loaded."""
+    def __init__(
+        self, folder: Path, writer: Writer, cursor: Callable[[], Awaitable[str | None]], traces: Traces
+    ) -> None:
+        """Take the state folder, the till's writer, what tells whether customers were ever loaded, and the traces."""
         self._folder = folder
         self._writer = writer
         self._cursor = cursor
+        self._traces = traces
         self.due = asyncio.Event()
 
     async def run(self, is_shut_out: Callable[[], bool], clock: Clock) -> NoReturn:
-        """Wipe while the hub shuts this terminal out, for ever: cards are still scanned then. Supervise it."""
+        """Wipe while the hub shuts this terminal out, for ever: cards are still scanned then. Supervise it.
+
+        What somebody erased left in the logs goes here too, where it could not go at once.
+        """
         while True:
             if is_shut_out():
                 await self.wipe()
+            await self._traces.empty_logs_when_due()
             await clock.sleep(LOOK_S)
 
     async def wipe(self) -> None:
         """Erase the values of presented cards, and let the caches go at the next opening. Any number of times."""
         if await self._writer.write(_forget_presented):
-            await self._writer.outside_transaction(
-                lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            )
+            await self._traces.empty_logs()
         if await self._cursor() is None and not await asyncio.to_thread(self._has_half_a_cache):
             return
         _log.warning("the hub has shut this terminal out: its customers are wiped, its outbox is kept")

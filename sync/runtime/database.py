@@ -26,6 +26,7 @@ from sync.runtime.sqlite_file import (
     DatabaseDamaged,
     DatabaseError,
     DatabaseFile,
+    DatabaseFull,
     attach_instead,
     carry_log_over,
     open_for_reading,
@@ -39,6 +40,8 @@ SHARED_COMMIT_WORKS_MAX = 128
 
 # Where the writer checkpoints itself, after so many commits: some hundred pages of log.
 COMMITS_PER_CHECKPOINT = 100
+# Who reads when the log is to be emptied is waited for so long: commits wait behind it, and it can be tried again.
+EMPTYING_WAIT_MS = 100
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -120,6 +123,16 @@ class Writer:
     async def outside_transaction(self, work: Work[T]) -> T:
         """Run what SQLite refuses inside a transaction: a checkpoint, an attach, an optimize."""
         return await _on_thread(self._connection, work)
+
+    async def empty_log(self) -> bool:
+        """Carry the log over into the file and cut it to nothing, so that no older page stands in it.
+
+        Returns False where somebody reads what stands there, or the disk has no room for it: then try again later.
+        """
+        try:
+            return await self.outside_transaction(_empty_log)
+        except DatabaseFull:
+            return False
 
     def close(self) -> None:
         """Take no more works; those that wait are still written before the connection closes."""
@@ -231,6 +244,16 @@ def _transaction(connection: Connection, steps: Sequence[Callable[[Connection], 
         # Where this fails too, whoever waits hears of the first error, and the next transaction meets this one.
         _attempt(lambda: connection.execute("ROLLBACK"))
     return error
+
+
+def _empty_log(connection: Connection) -> bool:
+    (usual_ms,) = connection.execute("PRAGMA busy_timeout").fetchone() or (0,)
+    connection.execute(f"PRAGMA busy_timeout={EMPTYING_WAIT_MS}")
+    try:
+        row = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={usual_ms}")
+    return row is not None and row[0] == 0
 
 
 def _wake(works: Sequence[_Waiting[Any]]) -> None:
