@@ -1,11 +1,13 @@
 """The conformance suite of storesync/1: against the reference hub in this process, or against any hub at a URL.
 
-    pytest tests/contract --hub-url https://hub.example.com --hub-invite CODE [--hub-invite CODE] [--hub-ca-file FILE]
-        [--hub-customer ID:CARD]
+    pytest tests/contract --hub-url https://hub.example.com --hub-invite CODE [--hub-invite CODE ...]
+        [--hub-customer ID:CARD] [--hub-ca-file FILE]
 
-One code lets most tests run, with a second one a few more; what needs the hub from inside is skipped. Allowances are
-tested with a customer that the hub knows by that card. The program of the hub must give one point for each 100 of its
-minor unit; the tests leave cards, sales and terminals behind.
+With a URL every test speaks to the hub at that URL, or is skipped and says why: what needs the hub from inside cannot
+be tested from outside. The first code makes the terminal of most tests, the second one another terminal beside it, and
+each further one (three are enough) serves a single test. Allowances are tested with a customer that the hub knows by
+that card. The program of the hub must give one point for each 100 of its minor unit; the tests leave cards, sales and
+terminals behind, one of them in quarantine.
 """
 
 from collections.abc import AsyncIterator
@@ -23,7 +25,9 @@ from tests.support.hubs import HubUnderTest, hub_in_process
 from tests.support.wire_till import KnownCustomer, WireTill, enrolled, random_card
 
 _AT_URL = pytest.StashKey[HubUnderTest]()
-_ENROLLED = pytest.StashKey[dict[str, tuple[EnrolAnswer, SigningKey]]]()
+_ENROLLED = pytest.StashKey[dict[int, tuple[EnrolAnswer, SigningKey]]]()
+# The terminals that tests at a URL share, one for each of the first codes.
+_SHARED = ("a one-time code", "a second one-time code")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,17 +48,9 @@ async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[H
             yield hub
         return
     if _AT_URL not in config.stash:
-        config.stash[_AT_URL] = HubUnderTest(
-            url.rstrip("/"), config.getoption("--hub-ca-file"), list(config.getoption("--hub-invite"))
-        )
+        further = list(config.getoption("--hub-invite"))[len(_SHARED) :]
+        config.stash[_AT_URL] = HubUnderTest(url.rstrip("/"), config.getoption("--hub-ca-file"), further)
     yield config.stash[_AT_URL]
-
-
-@pytest.fixture
-async def own_hub(tmp_path: Path) -> AsyncIterator[HubUnderTest]:
-    """A hub of this test alone, which it may change from inside."""
-    async with hub_in_process(tmp_path / "own-hub") as hub:
-        yield hub
 
 
 @pytest.fixture
@@ -66,13 +62,13 @@ async def session(hub: HubUnderTest) -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 async def till(request: pytest.FixtureRequest, hub: HubUnderTest, session: aiohttp.ClientSession) -> WireTill:
     """A terminal of that hub."""
-    return await _till(request.config, hub, session, "till")
+    return await _till(request.config, hub, session, 0)
 
 
 @pytest.fixture
 async def other_till(request: pytest.FixtureRequest, hub: HubUnderTest, session: aiohttp.ClientSession) -> WireTill:
     """Another terminal of the same hub."""
-    return await _till(request.config, hub, session, "other till")
+    return await _till(request.config, hub, session, 1)
 
 
 @pytest.fixture
@@ -95,20 +91,29 @@ async def customer(request: pytest.FixtureRequest, hub: HubUnderTest) -> KnownCu
 
 
 @pytest.fixture
-async def own_till(own_hub: HubUnderTest) -> AsyncIterator[WireTill]:
-    """A terminal of this test's own hub."""
-    async with open_session() as session:
-        till = await enrolled(own_hub.url, await own_hub.invite(), session)
-        await till.hello()
-        yield till
-
-
-async def _till(config: pytest.Config, hub: HubUnderTest, session: aiohttp.ClientSession, name: str) -> WireTill:
-    """Return an enrolled terminal; at a URL the same one for all tests, because codes are scarce there."""
-    known = config.stash.setdefault(_ENROLLED, {}) if hub.hub is None else {}
-    if name not in known:
-        till = await enrolled(hub.url, await hub.invite(), session, hub.ca_file)
-        known[name] = (till.enrolment, till.key)
-    till = WireTill(hub.url, known[name][0], session, known[name][1])
+async def own_till(hub: HubUnderTest, session: aiohttp.ClientSession) -> WireTill:
+    """A terminal of this test alone, which no other test uses after it."""
+    till = await enrolled(hub.url, await hub.invite(), session, hub.ca_file)
     await till.hello()
     return till
+
+
+async def _till(config: pytest.Config, hub: HubUnderTest, session: aiohttp.ClientSession, number: int) -> WireTill:
+    """Return an enrolled terminal; at a URL the same one for all tests, because codes are scarce there."""
+    known = config.stash.setdefault(_ENROLLED, {}) if hub.hub is None else {}
+    if number not in known:
+        till = await enrolled(hub.url, await _code(config, hub, number), session, hub.ca_file)
+        known[number] = (till.enrolment, till.key)
+    till = WireTill(hub.url, known[number][0], session, known[number][1])
+    await till.hello()
+    return till
+
+
+async def _code(config: pytest.Config, hub: HubUnderTest, number: int) -> str:
+    """Return the code of a shared terminal: at a URL always the same one, in whatever order the tests run."""
+    codes = config.getoption("--hub-invite")
+    if hub.hub is not None:
+        return await hub.invite()
+    if number >= len(codes):
+        pytest.skip(f"needs {_SHARED[number]}: --hub-invite CODE")
+    return str(codes[number])

@@ -9,7 +9,11 @@ from sync.contract.protocol import IDENTIFIERS_PER_CALL_MAX, EnrolRequest, Prese
 from sync.hub_client import enrol
 from sync.hub_errors import HubRefused, TerminalRevoked
 from tests.support.hubs import HubUnderTest
-from tests.support.wire_till import WireTill, random_card
+from tests.support.wire_till import WireTill, random_card, random_key
+
+
+def asking(code: str) -> EnrolRequest:
+    return EnrolRequest(code=code, agent_version="0.1.0", public_key=random_key().public)
 
 
 async def test_a_card_that_nobody_is_known_for_leads_nowhere_any_number_of_times(till: WireTill) -> None:
@@ -53,31 +57,30 @@ async def test_a_new_credential_serves_and_the_old_one_until_the_new_one_was_use
 @pytest.mark.parametrize("code", ["AAAA-BBBB-CCCC-DDDD", "x" * 64, "--------", "' OR 1=1 --"])
 async def test_a_made_up_code_enrols_nobody(hub: HubUnderTest, code: str) -> None:
     with pytest.raises(HubRefused, match="code_refused"):
-        await enrol(hub.url, EnrolRequest(code=code, agent_version="0.1.0"), hub.ca_file)
+        await enrol(hub.url, asking(code), hub.ca_file)
 
 
-async def test_a_code_serves_once_even_for_two_who_come_at_once(own_hub: HubUnderTest) -> None:
-    code = await own_hub.invite()
-    request = EnrolRequest(code=code, agent_version="0.1.0")
+async def test_a_code_serves_once_even_for_two_who_come_at_once(hub: HubUnderTest) -> None:
+    request = asking(await hub.invite())
 
-    results = await asyncio.gather(*(enrol(own_hub.url, request) for _ in range(3)), return_exceptions=True)
+    results = await asyncio.gather(*(enrol(hub.url, request, hub.ca_file) for _ in range(3)), return_exceptions=True)
 
     assert sorted(type(result).__name__ for result in results) == ["EnrolAnswer", "HubRefused", "HubRefused"]
 
 
-async def test_a_revoked_terminal_is_told_so_by_every_call(own_hub: HubUnderTest, own_till: WireTill) -> None:
-    cursor = await own_till.feed_start()
-    stream = own_till.stream()
+async def test_a_revoked_terminal_is_told_so_by_every_call(hub: HubUnderTest, till: WireTill) -> None:
+    cursor = await till.feed_start()
+    stream = till.stream()
     stream.sale(random_card())
-    await own_hub.revoke(own_till.enrolment.terminal_id)
+    await hub.revoke(till.enrolment.terminal_id)
 
     for call in (
-        own_till.hello,
+        till.hello,
         stream.put,
-        lambda: own_till.client.feed(cursor, own_till.epoch, limit=1, wait_s=0),
-        lambda: own_till.client.snapshot_manifest(own_till.epoch),
-        lambda: own_till.client.send_identifiers(own_till.epoch, [own_till.presented(random_card())]),
-        own_till.client.rotate_credential,
+        lambda: till.client.feed(cursor, till.epoch, limit=1, wait_s=0),
+        lambda: till.client.snapshot_manifest(till.epoch),
+        lambda: till.client.send_identifiers(till.epoch, [till.presented(random_card())]),
+        till.client.rotate_credential,
     ):
         with pytest.raises(TerminalRevoked, match="terminal_revoked"):
             await call()
