@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 
 from sync.contract.events import (
+    REDEEMED,
     AllowanceReturned,
     PointsEarned,
     PointsRedeemed,
@@ -15,6 +16,7 @@ from sync.contract.events import (
     RedemptionReversed,
 )
 from sync.contract.program import Program
+from sync.contract.protocol import Reason
 from sync.hub.books.account_rows import Touched, load_accounts, write_accounts
 from sync.hub.books.event_rows import write_fresh, write_settled
 from sync.hub.books.redemption_rows import is_recovering, load_redemptions, write_debts, write_redemptions
@@ -25,6 +27,8 @@ from sync.hub.judging.times import Timekeeper
 from sync.hub.judging.verdicts import Sale
 from sync.hub.uploads.batch import Item
 from sync.runtime.sqlite_file import Connection
+
+_REDEEMING = (PointsRedeemed, RedemptionReversed, AllowanceReturned)
 
 
 def load(connection: Connection, store_id: str, items: Iterable[Item]) -> Known:
@@ -39,7 +43,7 @@ def load(connection: Connection, store_id: str, items: Iterable[Item]) -> Known:
         elif isinstance(item.fact, PointsReversed):
             sale_ids.add(item.fact.sale_id)
             reversal_ids.add(item.fact.reversal_id)
-        elif isinstance(item.fact, PointsRedeemed | RedemptionReversed | AllowanceReturned):
+        elif isinstance(item.fact, _REDEEMING) or (item.type == REDEEMED and item.fault is Reason.HUB_FAULT):
             redeeming.append(item)
     known = Known(
         last_pos(connection), programs=_programs(connection, versions), is_recovering=is_recovering(connection)

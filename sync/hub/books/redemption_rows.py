@@ -7,7 +7,18 @@ Batches without redemptions pay nothing for them.
 import json
 from collections.abc import Sequence
 
-from sync.contract.events import AllowanceReturned, PointsRedeemed, RedemptionReversed
+from pydantic import ValidationError
+
+from sync.contract.events import (
+    REDEEMED,
+    AllowanceReturned,
+    Event,
+    PointsRedeemed,
+    RedemptionReversed,
+    UnknownEventType,
+    read_fact,
+)
+from sync.contract.protocol import Reason
 from sync.hub.books.account_rows import Touched
 from sync.hub.books.reversal_rows import OF_REDEMPTIONS, load_judged, load_waiting, write_judged, write_waiting
 from sync.hub.judging.posting import Known, Posting
@@ -39,6 +50,7 @@ def load_redemptions(connection: Connection, store_id: str, known: Known, items:
         touched.identifiers.add(redemption.identifier)
         allowance_ids |= redemption.covered.keys()
     known.reserves = _reserves(connection, allowance_ids)
+    known.held_spends = _held_spends(connection, known, items)
     touched.customers = {reserve.account for reserve in known.reserves.values()}
     return touched
 
@@ -104,6 +116,37 @@ def _reserves(connection: Connection, allowance_ids: set[str]) -> dict[str, Rese
         allowance_id: Reserve(terminal_id, account, amount, spent, bool(is_open))
         for allowance_id, terminal_id, account, amount, spent, is_open in rows
     }
+
+
+def _held_spends(connection: Connection, known: Known, items: Sequence[Item]) -> set[str]:
+    """Return the allowances given back here that a redemption spends of which the hub fell over, here or before.
+
+    No other reason needs it. Of a terminal in quarantine everything is parked, and judged in the order in which it
+    came; and while the hub recovers nothing is granted, so what comes back stays free for whoever waits for the end.
+    """
+    returned = {item.fact.allowance_id for item in items if isinstance(item.fact, AllowanceReturned)}
+    holders = {one: known.reserves[one].terminal_id for one in returned & known.reserves.keys()}
+    if not holders:
+        return set()
+    rows = connection.execute(
+        "SELECT streams.terminal_id, events.raw FROM events JOIN streams ON streams.stream = events.stream "
+        "WHERE events.outcome = 'parked' AND events.type = ? AND events.reason = ? "
+        "AND streams.terminal_id IN (SELECT value FROM json_each(?)) "
+        "AND EXISTS (SELECT 1 FROM json_each(?) WHERE instr(events.raw, value) > 0)",
+        (REDEEMED, Reason.HUB_FAULT, json.dumps(sorted(set(holders.values()))), json.dumps(sorted(holders))),
+    ).fetchall()
+    held = {one for terminal_id, raw in rows for one in _spent_of(raw) if holders.get(one) == terminal_id}
+    faulty = [item for item in items if item.type == REDEEMED and item.fault is Reason.HUB_FAULT]
+    return held | (holders.keys() & {one for item in faulty for one in _spent_of(item.raw)})
+
+
+def _spent_of(raw: str) -> set[str]:
+    """Return the allowances that a kept redemption spends of; none where it will be refused as no redemption."""
+    try:
+        fact = read_fact(Event.model_validate(json.loads(raw)))
+    except (ValidationError, UnknownEventType):
+        return set()
+    return {share.allowance_id for share in fact.shares} if isinstance(fact, PointsRedeemed) else set()
 
 
 def _redemptions(connection: Connection, store_id: str, redemption_ids: set[str]) -> dict[str, Redemption]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sync.contract.allowance import ALLOWANCES_PER_TERMINAL_MAX, Allowance, AllowancesWord, HeldAllowance, NotGranted
-from sync.contract.events import REDEEMED, PointsRedeemed
+from sync.contract.events import ALLOWANCE_RETURNED, REDEEMED, AllowanceReturned, PointsRedeemed
 from sync.contract.protocol import INCARNATIONS_PER_HELLO_MAX
 from sync.hub.escrow.grants import Purse
 from sync.hub.feed.feed_log import append, last_pos
@@ -53,7 +53,8 @@ class Listed:
 def word_for(connection: Connection, asker: Asker, now: datetime, refused: Sequence[NotGranted] = ()) -> AllowancesWord:
     """Return all open allowances of a terminal, and how far its spends are contained in them.
 
-    One in quarantine is told of none, and spends nothing; what it holds stays reserved.
+    One in quarantine is told of none, and spends nothing; what it holds stays reserved. One whose return is parked the
+    terminal has given up: it would spend it behind its return.
     """
     rows = connection.execute(
         "SELECT allowance_id, account, amount, spent, expires_ms, recalled_ms IS NOT NULL FROM allowances "
@@ -63,7 +64,7 @@ def word_for(connection: Connection, asker: Asker, now: datetime, refused: Seque
     now_ms = _ms(now)
     if is_quarantined(connection, asker.terminal_id):
         rows = []
-    parked = _spent_by_parked(connection, asker) if rows else {}
+    parked, given_up = _of_parked(connection, asker) if rows else ({}, set())
     applied = connection.execute(
         "SELECT inc, through FROM streams WHERE terminal_id = ? AND fork_of IS NULL ORDER BY stream DESC LIMIT ?",
         (asker.terminal_id, INCARNATIONS_PER_HELLO_MAX),
@@ -80,6 +81,7 @@ def word_for(connection: Connection, asker: Asker, now: datetime, refused: Seque
                 recalled=bool(is_recalled),
             )
             for allowance_id, account, amount, spent, expires_ms, is_recalled in rows
+            if allowance_id not in given_up
         ),
         applied=dict(applied),
         refused=tuple(refused),
@@ -263,20 +265,23 @@ def _sum_up(connection: Connection, accounts: Iterable[str]) -> None:
     )
 
 
-def _spent_by_parked(connection: Connection, asker: Asker) -> dict[str, int]:
-    """Return what redemptions spent that are parked, for whatever reason: held back here, and gone at the terminal."""
+def _of_parked(connection: Connection, asker: Asker) -> tuple[dict[str, int], set[str]]:
+    """Return what parked events spent, and which allowances they give back: held here, and gone at the terminal."""
     rows = connection.execute(
         "SELECT events.raw, events.seq FROM events JOIN streams ON streams.stream = events.stream "
-        "WHERE events.outcome = 'parked' AND events.type = ? AND streams.terminal_id = ?",
-        (REDEEMED, asker.terminal_id),
+        "WHERE events.outcome = 'parked' AND events.type IN (?, ?) AND streams.terminal_id = ?",
+        (REDEEMED, ALLOWANCE_RETURNED, asker.terminal_id),
     )
     spent: dict[str, int] = {}
+    given_up: set[str] = set()
     for raw, seq in rows:
         fact = read_item(raw, asker.store_id, asker.terminal_id, seq).fact
         if isinstance(fact, PointsRedeemed):
             for share in fact.shares:
                 spent[share.allowance_id] = spent.get(share.allowance_id, 0) + share.points
-    return spent
+        elif isinstance(fact, AllowanceReturned):
+            given_up.add(fact.allowance_id)
+    return spent, given_up
 
 
 def _ms(at: datetime) -> int:

@@ -63,7 +63,8 @@ class Parked(Generic[R]):
 class Known(Accounts):
     """What the books say of everything a run of events touches. A posting works on it in place.
 
-    Sales, redemptions, their reversals and waiting ones are those of one store.
+    Sales, redemptions, their reversals and waiting ones are those of one store. `held_spends` has the allowances
+    given back here that a redemption spends of which the hub fell over before.
     """
 
     last_pos: int
@@ -75,6 +76,7 @@ class Known(Accounts):
     undoings: dict[str, str] = field(default_factory=dict)
     undoings_waiting: dict[str, list[Parked[RedemptionReversed]]] = field(default_factory=dict)
     reserves: dict[str, Reserve] = field(default_factory=dict)
+    held_spends: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,7 @@ class Posting:
         if isinstance(fact, RedemptionReversed):
             return self._judge_undoing(Parked(number, origin, item.seq, fact))
         if isinstance(fact, AllowanceReturned):
-            self._return(number, origin.terminal_id, fact.allowance_id)
-            return Decision(Outcome.APPLIED), None
+            return self._judge_return(number, origin.terminal_id, fact.allowance_id), None
         outcome = Outcome.PARKED if item.fault in _HELD_BACK else Outcome.REJECTED
         return Decision(outcome, item.fault or Reason.BAD_EVENT), None
 
@@ -234,17 +235,23 @@ class Posting:
                 self._grown.add(parked.origin.terminal_id)
         return decision, redemption.identifier
 
-    def _return(self, number: int, terminal_id: str, allowance_id: str) -> None:
-        """Let the points that an allowance still held go; they pay first what its customer owes."""
+    def _judge_return(self, number: int, terminal_id: str, allowance_id: str) -> Decision:
+        """Let the points that an allowance still held go; they pay first what its customer owes.
+
+        Where the hub fell over a redemption that spends of it, they are that one's, and the return is held behind it.
+        """
         known = self._known
         reserve = known.reserves.get(allowance_id)
         if reserve is None or not reserve.is_open or reserve.terminal_id != terminal_id:
-            return
+            return Decision(Outcome.APPLIED)
+        if allowance_id in known.held_spends:
+            return Decision(Outcome.PARKED, Reason.HUB_FAULT)
         known.reserve(reserve.account, -reserve.rest)
         known.reserves[allowance_id] = replace(reserve, is_open=False)
         self.reserves.add(allowance_id)
         if known.pay_debts(number, reserve.account, reserve.rest):
             self._owed_paid.add(reserve.account)
+        return Decision(Outcome.APPLIED)
 
     def _spend(self, allowance_id: str, points: int) -> None:
         """Move points from what an allowance holds to what was spent of it (or, below 0, back)."""
