@@ -1,7 +1,8 @@
 """The purse: what this till may spend for a customer here and now, and why not more. Pure.
 
 Points are spent only out of allowances that the hub has reserved for this till, so no till can spend what another one
-spends too, line or no line.
+spends too, line or no line. What the program lets the store give beyond them is the last resort: nothing of it counts
+before everything else was tried, and a customer gets no more of it in any 24 hours than the program says.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from sync.contract.program import RedemptionRule
 
 # Two readings of one wall clock that are closer than this are not a clock that was set back.
 CLOCK_SET_BACK_MAX_MS = 2 * 60 * 1000
+# So long goodwill counts towards the most that a customer gets.
+GOODWILL_COUNTS_MS = 24 * 3_600_000
 
 
 class WhyNot(StrEnum):
@@ -45,6 +48,11 @@ class Reading:
         wall_ms = self.wall_ms - since.wall_ms
         return max(wall_ms, self.monotonic_ms - since.monotonic_ms) if self.boot_id == since.boot_id else wall_ms
 
+    def surely_elapsed_ms(self, since: "Reading") -> int:
+        """Return how long ago `since` was, by whichever clock says shorter: putting the wall forward gains nothing."""
+        wall_ms = self.wall_ms - since.wall_ms
+        return min(wall_ms, self.monotonic_ms - since.monotonic_ms) if self.boot_id == since.boot_id else wall_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Trust:
@@ -67,12 +75,21 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """Goodwill that a customer was given at this till, and when."""
+
+    points: int
+    when: Reading
+
+
+@dataclass(frozen=True, slots=True)
 class Purse:
     """What this till may count on for one customer, as one state of its file has it at `now`.
 
-    `held` are living allowances, the soonest to end first. Spent and given are what the hub's last word does not
-    contain: of this customer, of everybody here, and the goodwill this customer was given. `is_online`: that word came
-    in for this very act, so the limits of a till on its own do not bind.
+    `held` are living allowances, the soonest to end first. Spent is what the hub's last word does not contain, goodwill
+    included: of this customer, and of everybody here. `given` is this customer's goodwill of a day or more, contained
+    or not, and also of redemptions that were taken back. `is_online`: the hub's word came in for this very act, so the
+    limits of a till on its own do not bind. `is_last_resort`: nothing else is left to try, so goodwill may be given.
     """
 
     now: Reading
@@ -80,9 +97,10 @@ class Purse:
     held: tuple[Held, ...] = ()
     spent: int = 0
     spent_by_all: int = 0
-    goodwill: int = 0
+    given: tuple[Given, ...] = ()
     reserved_elsewhere: int = 0
     is_online: bool = False
+    is_last_resort: bool = False
 
     @property
     def remaining(self) -> int:
@@ -124,8 +142,23 @@ def room(purse: Purse, rule: RedemptionRule, shown: int) -> Room:
 
 
 def why_not(asked: int, purse: Purse, rule: RedemptionRule, shown: int) -> WhyNot | None:
-    """Return what stands against so many points here now, or None where they can be spent; goodwill is counted in."""
+    """Return what stands against so many points here now, or None where they can be spent.
+
+    Goodwill is counted in where it is the last resort.
+    """
     return _refusal(asked, purse, rule, room(purse, rule, shown), shown)
+
+
+def goodwill(purse: Purse, rule: RedemptionRule) -> int:
+    """Return how many points the store may give the customer beyond the allowances: none but as the last resort.
+
+    No more than the program's `goodwill_points_max` in any 24 hours, whatever the hub has heard of meanwhile. What was
+    given for a redemption that was taken back stays counted: the day ends that too.
+    """
+    if not purse.is_last_resort:
+        return 0
+    lately = [one.points for one in purse.given if purse.now.surely_elapsed_ms(one.when) < GOODWILL_COUNTS_MS]
+    return max(rule.goodwill_points_max - sum(lately), 0)
 
 
 def _refusal(asked: int, purse: Purse, rule: RedemptionRule, room_now: Room, shown: int) -> WhyNot | None:
@@ -136,8 +169,7 @@ def _refusal(asked: int, purse: Purse, rule: RedemptionRule, room_now: Room, sho
     beyond = _beyond(asked, purse, rule)
     if beyond is not None:
         return beyond
-    short = asked - purse.remaining
-    return _not_held(purse) if short > max(rule.goodwill_points_max - purse.goodwill, 0) else None
+    return _not_held(purse) if asked > purse.remaining + goodwill(purse, rule) else None
 
 
 def _beyond(asked: int, purse: Purse, rule: RedemptionRule) -> WhyNot | None:

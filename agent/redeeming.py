@@ -1,7 +1,8 @@
 """Redeeming: a customer gives points for something, within what the hub has reserved for this till.
 
 What the till holds decides at once and needs no line. Only where that is too little and the hub is there is it asked,
-for a moment: a customer waits, so a hub that does not answer is the same as none.
+for a moment: a customer waits, so a hub that does not answer is the same as none. Only where that did not help either
+does the store give what the program lets it give at its own cost.
 """
 
 import asyncio
@@ -36,6 +37,8 @@ from sync.runtime.clock import Clock
 ASKING_S_MAX = 2.5
 # Another till is asked for what it holds; it needs a moment to give it back.
 ASK_AGAIN_S = 0.25
+# Against these goodwill helps. Every other reason says that the points must not be spent at all.
+_NOT_HELD = (WhyNot.NO_ALLOWANCE, WhyNot.RESERVED_ELSEWHERE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,14 @@ class HubAsked:
 
     is_there: Callable[[], bool] = lambda: False
     ask: Callable[[str, int], Awaitable[bool]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """How a redemption is tried: with a word of the hub that came in for it, and as the last resort."""
+
+    is_online: bool = False
+    is_last_resort: bool = False
 
 
 class Redeeming:
@@ -83,7 +94,7 @@ class Redeeming:
         """
         presented = self._recognition.card_of(request)
         try:
-            result = await self._record(request, presented)
+            result = await self._record(request, presented, _Attempt())
         except NotSpendable as refused:
             result = await self._with_the_hub(request, presented, refused)
         self._screen.show_soon(
@@ -119,20 +130,27 @@ class Redeeming:
     async def _with_the_hub(
         self, request: RedemptionRequest, presented: Presented | None, refused: NotSpendable
     ) -> RedemptionResult:
-        """Ask the hub for more, and try again, for as long as a customer waits.
+        """Ask the hub for more, and try again, for as long as a customer waits; goodwill comes last.
 
         Raises:
             NotSpendable: it is still too little.
         """
+        attempt = _Attempt()
         ends_s = self._clock.monotonic() + ASKING_S_MAX
         while refused.reason is not WhyNot.LIMIT and await self._asked(refused, ends_s):
+            attempt = _Attempt(is_online=True)
             try:
-                return await self._record(request, presented, is_online=True)
+                return await self._record(request, presented, attempt)
             except NotSpendable as again:
                 refused = again
             if not _may_change_soon(refused):
                 break
             await self._clock.sleep(ASK_AGAIN_S)
+        if refused.reason in _NOT_HELD and self._program().redemption.goodwill_points_max:
+            try:
+                return await self._record(request, presented, replace(attempt, is_last_resort=True))
+            except NotSpendable as again:
+                refused = again
         if refused.customer_id is not None and refused.reason not in (WhyNot.TOO_FEW_POINTS, WhyNot.LIMIT):
             # The line may come back while the customer is still there.
             self._store.allowances.wish(refused.customer_id, refused.asked)
@@ -149,13 +167,13 @@ class Redeeming:
             return False
 
     async def _record(
-        self, request: RedemptionRequest, presented: Presented | None, *, is_online: bool = False
+        self, request: RedemptionRequest, presented: Presented | None, attempt: _Attempt
     ) -> RedemptionResult:
         stamp = self._store.journal.stamp()
         entry = RedemptionEntry(
             request.redemption_id,
             fingerprint(request, presented.id if presented is not None else None),
-            lambda: self._decide(request, presented, stamp, is_online=is_online),
+            lambda: self._decide(request, presented, stamp, attempt),
         )
         recorded = await self._store.redeemer.redeem(entry, stamp)
         if isinstance(recorded.answer, RedemptionResult):
@@ -163,7 +181,7 @@ class Redeeming:
         return RedemptionResult.model_validate_json(recorded.result)
 
     def _decide(
-        self, request: RedemptionRequest, presented: Presented | None, stamp: Stamp, *, is_online: bool
+        self, request: RedemptionRequest, presented: Presented | None, stamp: Stamp, attempt: _Attempt
     ) -> RedemptionDecision:
         """Decide a redemption that is not known yet. Runs on the writer's thread, within its transaction."""
         program = self._program()
@@ -179,7 +197,12 @@ class Redeeming:
                 request,
                 program,
                 Payer(buyer, before, as_of),
-                replace(purse, reserved_elsewhere=elsewhere, is_online=is_online),
+                replace(
+                    purse,
+                    reserved_elsewhere=elsewhere,
+                    is_online=attempt.is_online,
+                    is_last_resort=attempt.is_last_resort,
+                ),
                 recorded_at=stamp.recorded_at,
             ),
         )

@@ -159,6 +159,8 @@ def plan_redemption(
 ) -> RedemptionDraft:
     """Return the event of a redemption with its shares, which never exceed the allowances.
 
+    What the shares lack is goodwill; there is some only where the purse says that it is the last resort.
+
     Raises:
         RewardUnknown: the program has no such reward.
         NotSpendable: as many points cannot be spent here now.
@@ -175,7 +177,7 @@ def plan_redemption(
     shares = draw(asked, [(one.allowance_id, one.remaining) for one in purse.held])
     goodwill = asked - sum(share.points for share in shares)
     after = Balance(before.posted, before.pending - asked + goodwill)
-    spendable = room(_after(purse, shares, goodwill), rule, after.shown).points or 0
+    spendable = room(_after(purse, shares, asked), rule, after.shown).points or 0
     answer = RedemptionResult(
         redemption_id=request.redemption_id,
         points=asked,
@@ -227,17 +229,16 @@ def wish(program: Program, posted: int) -> int:
     return min(reward.points, program.redemption.per_customer_offline_max) if reward is not None else 0
 
 
-def _after(purse: Purse, shares: Sequence[Share], goodwill: int) -> Purse:
-    """Return the purse right after a redemption."""
+def _after(purse: Purse, shares: Sequence[Share], points: int) -> Purse:
+    """Return the purse right after a redemption of so many points, of which the shares are those not given."""
     taken = {share.allowance_id: share.points for share in shares}
-    points = sum(taken.values())
     return replace(
         purse,
         held=tuple(Held(one.allowance_id, one.remaining - taken.get(one.allowance_id, 0)) for one in purse.held),
         spent=purse.spent + points,
         spent_by_all=purse.spent_by_all + points,
-        goodwill=purse.goodwill + goodwill,
         is_online=False,
+        is_last_resort=False,
     )
 
 

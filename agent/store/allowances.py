@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.purse import Held, Purse, Reading
+from agent.purse import Given, Held, Purse, Reading
 from agent.store.trust import TRUST_COLUMNS, note_heard, note_time, read_trust, reading, renew, trust_of
 from sync.contract.allowance import (
     ALLOWANCES_PER_TERMINAL_MAX,
@@ -30,15 +30,15 @@ from sync.runtime.near_reader import NearReader
 from sync.runtime.sqlite_file import Connection, DatabaseFull
 
 # What the hub's word does not contain: later spends, and those whose event the network refused to carry.
-_OPEN_SPENDS = """
-FROM main.spends s LEFT JOIN main.word_coverage w ON w.inc = s.inc
-WHERE (s.seq > coalesce(w.through, 0)
-  OR EXISTS (SELECT 1 FROM main.set_aside x WHERE x.position = s.position AND x.state = 'withheld'))
-"""
-_OF_CUSTOMER = f"""SELECT s.allowance_id, s.inc, s.seq, s.points {_OPEN_SPENDS}
+_IS_OPEN = """(s.seq > coalesce(w.through, 0)
+  OR EXISTS (SELECT 1 FROM main.set_aside x WHERE x.position = s.position AND x.state = 'withheld'))"""
+_SPENDS = "FROM main.spends s LEFT JOIN main.word_coverage w ON w.inc = s.inc"
+_GOODWILL = "FROM main.goodwill s LEFT JOIN main.word_coverage w ON w.inc = s.inc"
+_OF_CUSTOMER = f"""SELECT s.allowance_id, s.inc, s.seq, s.points {_SPENDS} WHERE {_IS_OPEN}
 AND s.allowance_id IN (SELECT allowance_id FROM main.allowances WHERE customer_id = ?)"""
 # What everybody's purse begins with, in one look; goodwill is rare and asked for only where there is any.
-_OF_ALL = f"""SELECT (SELECT sum(s.points) {_OPEN_SPENDS} AND s.position >= t.contained_before),
+_OF_ALL = f"""SELECT (SELECT sum(s.points) {_SPENDS} WHERE {_IS_OPEN} AND s.position >= t.contained_before),
+(SELECT sum(s.points) {_GOODWILL} WHERE {_IS_OPEN} AND s.position >= t.contained_before),
 EXISTS (SELECT 1 FROM main.goodwill), {TRUST_COLUMNS} FROM main.trust t"""
 # What is held longest goes back unused, before the hub has no more to give to a till that serves a crowd in a day. The
 # rest is room for one question's wishes and the likely visitors.
@@ -190,8 +190,8 @@ class Allowances:
 
 def read_purse(connection: Connection, customer_id: str | None, subjects: Sequence[str], now: Reading) -> Purse:
     """Return what can be counted on for a customer, as this state of the till's file has it."""
-    spent_by_all, has_goodwill, *told = connection.execute(_OF_ALL).fetchone() or (0, 0)
-    purse = Purse(now, trust_of(told), spent_by_all=spent_by_all or 0)
+    spent_by_all, given_to_all, has_goodwill, *told = connection.execute(_OF_ALL).fetchone() or (0, 0, 0)
+    purse = Purse(now, trust_of(told), spent_by_all=(spent_by_all or 0) + (given_to_all or 0))
     heard = purse.trust.heard
     if customer_id is None or heard is None:
         return purse
@@ -202,11 +202,9 @@ def read_purse(connection: Connection, customer_id: str | None, subjects: Sequen
     ).fetchall()
     spends = _spends_of(connection, customer_id) if rows else {}
     held = [Held(one, remaining(amount, spent, spends.get(one, ()), {})) for one, amount, spent in rows]
+    given, given_open = _given(connection, subjects) if has_goodwill else ((), 0)
     return replace(
-        purse,
-        held=tuple(one for one in held if one.remaining),
-        spent=_sum(spends),
-        goodwill=_goodwill(connection, subjects) if has_goodwill else 0,
+        purse, held=tuple(one for one in held if one.remaining), spent=_sum(spends) + given_open, given=given
     )
 
 
@@ -226,15 +224,20 @@ def rebuild_spends(connection: Connection) -> None:
         (ALLOWANCE_RETURNED,),
     )
     connection.execute(
-        "INSERT OR IGNORE INTO goodwill (subject, inc, seq, points)"
-        f" SELECT j.subject, {place}, j.event ->> '$.data.goodwill' FROM journal j"
+        "INSERT OR IGNORE INTO goodwill (subject, inc, seq, position, points, given_at, given_monotonic, given_boot)"
+        f" SELECT j.subject, {place}, j.position, j.event ->> '$.data.goodwill', j.recorded_at,"
+        " j.event ->> '$.monoms', j.event ->> '$.bootid' FROM journal j"
         " WHERE j.event ->> '$.type' = ? AND j.event ->> '$.data.goodwill' > 0 AND j.subject IS NOT NULL",
         (REDEEMED,),
     )
 
 
 def forget_spends(connection: Connection, number: int) -> None:
-    """Delete what pruned events of an incarnation took, as far as the hub's word contains them."""
+    """Delete what pruned events of an incarnation took and gave, as far as the hub's word contains them.
+
+    The hub has had them for a day at least, the shortest time that events are kept, so no goodwill among them counts
+    towards anybody's most any more.
+    """
     row = connection.execute(
         "SELECT i.first_position, i.first_position + min(i.pruned_through, w.through) FROM incarnations i"
         " JOIN word_coverage w USING (inc) WHERE i.number = ?",
@@ -242,11 +245,7 @@ def forget_spends(connection: Connection, number: int) -> None:
     ).fetchone()
     if row is not None:
         connection.execute("DELETE FROM spends WHERE position >= ? AND position < ?", row)
-    connection.execute(
-        "DELETE FROM goodwill WHERE seq <= (SELECT min(i.pruned_through, w.through) FROM incarnations i"
-        " JOIN word_coverage w USING (inc) WHERE i.inc = goodwill.inc AND i.number = ?)",
-        (number,),
-    )
+        connection.execute("DELETE FROM goodwill WHERE position >= ? AND position < ?", row)
 
 
 def _spends_of(connection: Connection, customer_id: str) -> dict[str, list[Spend]]:
@@ -260,14 +259,16 @@ def _sum(spends: Mapping[str, Sequence[Spend]]) -> int:
     return sum(spend.points or 0 for of_one in spends.values() for spend in of_one)
 
 
-def _goodwill(connection: Connection, subjects: Sequence[str]) -> int:
+def _given(connection: Connection, subjects: Sequence[str]) -> tuple[tuple[Given, ...], int]:
+    """Return the goodwill of a customer that is still written down, and how much of it the hub's word lacks."""
     marks = ", ".join("?" * len(subjects))
-    row = connection.execute(
-        "SELECT sum(g.points) FROM main.goodwill g LEFT JOIN main.word_coverage w ON w.inc = g.inc"
-        f" WHERE g.subject IN ({marks}) AND g.seq > coalesce(w.through, 0)",
+    rows = connection.execute(
+        f"SELECT s.points, s.given_at, s.given_monotonic, s.given_boot, {_IS_OPEN} {_GOODWILL}"
+        f" WHERE s.subject IN ({marks})",
         [bytes.fromhex(subject) for subject in subjects],
-    ).fetchone()
-    return row[0] or 0 if row else 0
+    ).fetchall()
+    given = tuple(Given(points, Reading(*when)) for points, *when, _ in rows)
+    return given, sum(row[0] for row in rows if row[-1])
 
 
 def _replace(connection: Connection, when: Reading, word: AllowancesWord, *, by_hello: bool) -> frozenset[str]:

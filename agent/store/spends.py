@@ -145,6 +145,7 @@ def record_redemption(connection: Connection, terminal: Terminal, stamp: Stamp, 
     planned = decision.plan(fold(decision.basis.posted, pending_on(connection, decision.basis)), purse)
     position, seq = append(connection, terminal, stamp, planned.event)
     _note_spends(connection, planned, terminal.inc, seq, position)
+    _note_goodwill(connection, planned, (terminal.inc, seq, position), now)
     note_time(connection, now.wall_ms)
     result = planned.answer.model_dump_json(exclude={"kind"})
     connection.execute(
@@ -200,10 +201,15 @@ def _note_spends(connection: Connection, planned: RedemptionDraft, inc: str, seq
         "INSERT INTO spends (allowance_id, inc, seq, position, points) VALUES (?, ?, ?, ?, ?)",
         [(allowance_id, inc, seq, position, points) for allowance_id, points in planned.taken],
     )
+
+
+def _note_goodwill(connection: Connection, planned: RedemptionDraft, place: tuple[str, int, int], now: Reading) -> None:
     if planned.goodwill and planned.event.subject is not None:
+        subject = bytes.fromhex(planned.event.subject)
         connection.execute(
-            "INSERT INTO goodwill (subject, inc, seq, points) VALUES (?, ?, ?, ?)",
-            (bytes.fromhex(planned.event.subject), inc, seq, planned.goodwill),
+            "INSERT INTO goodwill (subject, inc, seq, position, points, given_at, given_monotonic, given_boot)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (subject, *place, planned.goodwill, now.wall_ms, now.monotonic_ms, now.boot_id),
         )
 
 

@@ -18,8 +18,8 @@ class Table:
     named_in: str | None = None
 
 
-# `pending` and `spends` follow from the journal. How long the hub has had events begins anew; so does its word on what
-# this till may spend.
+# `pending`, `spends` and `goodwill` follow from the journal. How long the hub has had events begins anew; so does its
+# word on what this till may spend.
 TABLES = (
     Table("journal", "position"),
     Table("bygone", "position"),

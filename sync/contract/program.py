@@ -44,7 +44,13 @@ class ValueBand(Value):
 
 
 class RedemptionRule(Value):
-    """How far a till may go with points on its own. The hub's grants and the till's refusals follow the same rule."""
+    """How far a till may go with points on its own. The hub's grants and the till's refusals follow the same rule.
+
+    Goodwill is the last resort: points that the store gives at its own cost where no allowance covers them, and only
+    after the hub, where it is there, was asked and could not help. One customer gets at most `goodwill_points_max` of
+    it at one till in any 24 hours, whatever the hub has heard of meanwhile and whatever was taken back since. What the
+    hub has not heard of yet counts towards both offline limits, as points spent do.
+    """
 
     # One redemption, online or not.
     per_redemption_max: Points = 1_000
@@ -57,7 +63,7 @@ class RedemptionRule(Value):
     allowance_ttl_h: Annotated[int, Field(ge=1, le=24 * 31)] = 24
     # Likely visitors that a till gets allowances for before they come.
     prefetch_customers_max: Annotated[int, Field(ge=0, le=500)] = 100
-    # Given beyond the allowances, at the store's cost, per redemption; 0 gives nothing.
+    # Given to one customer at one till in any 24 hours, at the store's cost; 0 gives nothing.
     goodwill_points_max: Points = 0
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.purse import Held, Purse, Reading, Trust, WhyNot, room
+from agent.purse import Given, Held, Purse, Reading, Trust, WhyNot, goodwill, room
 from agent.redemptions import (
     NotSpendable,
     Payer,
@@ -92,22 +92,70 @@ def test_shares_are_taken_from_the_soonest_to_end_first() -> None:
     assert _plan(_purse(30, 40), 50).taken == (("a-1", 30), ("a-2", 20))
 
 
+def _given(points: int, ago_ms: int, monotonic_ago_ms: int | None = None, boot: str = "boot-1") -> Given:
+    monotonic_ms = NOW.monotonic_ms - (ago_ms if monotonic_ago_ms is None else monotonic_ago_ms)
+    return Given(points, Reading(NOW.wall_ms - ago_ms, monotonic_ms, boot))
+
+
+def _last_resort(*remaining_points: int, **figures: Any) -> Purse:
+    return _purse(*remaining_points, is_last_resort=True, **figures)
+
+
+def test_goodwill_is_given_as_the_last_resort_only() -> None:
+    rule = RedemptionRule(goodwill_points_max=20)
+    assert _refusal(_purse(40), 60, rule=rule) == (WhyNot.NO_ALLOWANCE, 40, 960)
+    assert _refusal(_purse(40, is_online=True), 41, rule=rule)[0] is WhyNot.NO_ALLOWANCE
+    assert _plan(_last_resort(40), 60, rule=rule).goodwill == 20
+    assert _plan(_last_resort(60), 60, rule=rule).goodwill == 0
+
+
 def test_goodwill_covers_what_the_allowances_lack_up_to_the_cap_of_the_program() -> None:
     rule = RedemptionRule(goodwill_points_max=20)
-    planned = _plan(_purse(40), 60, rule=rule)
+    planned = _plan(_last_resort(40), 60, rule=rule)
     assert (planned.taken, planned.goodwill, planned.event.points) == ((("a-1", 40),), 20, -40)
     assert PointsRedeemed.model_validate(planned.event.data).goodwill == 20
-    assert _refusal(_purse(40), 61, rule=rule) == (WhyNot.NO_ALLOWANCE, 40, 960)
-    # What the customer was given since the hub was heard counts: it costs them nothing, so it could go on for ever.
-    assert _refusal(_purse(40, goodwill=15), 46, rule=rule)[0] is WhyNot.NO_ALLOWANCE
-    assert _plan(_purse(40, goodwill=15), 45, rule=rule).goodwill == 5
+    assert _refusal(_last_resort(40), 61, rule=rule) == (WhyNot.NO_ALLOWANCE, 40, 960)
+    # What the customer was given today counts: it costs them nothing, so it could go on for ever.
+    assert _refusal(_last_resort(40, given=(_given(15, HOUR_MS),)), 46, rule=rule)[0] is WhyNot.NO_ALLOWANCE
+    assert _plan(_last_resort(40, given=(_given(15, HOUR_MS),)), 45, rule=rule).goodwill == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "still"),
+    [
+        ((), 50),
+        ((_given(20, 0), _given(10, HOUR_MS)), 20),
+        ((_given(50, 24 * HOUR_MS - 1),), 0),
+        ((_given(50, 24 * HOUR_MS),), 50),
+        ((_given(50, 24 * HOUR_MS), _given(15, HOUR_MS)), 35),
+        ((_given(70, HOUR_MS),), 0),  # under an older program
+        ((_given(50, 25 * HOUR_MS, monotonic_ago_ms=HOUR_MS),), 0),  # the wall was put forward
+        ((_given(50, HOUR_MS, monotonic_ago_ms=25 * HOUR_MS),), 0),
+        ((_given(50, 25 * HOUR_MS, monotonic_ago_ms=-HOUR_MS, boot="boot-0"),), 50),
+        ((_given(50, 23 * HOUR_MS, monotonic_ago_ms=40 * HOUR_MS, boot="boot-0"),), 0),
+        ((_given(50, -30 * HOUR_MS, boot="boot-0"),), 0),
+    ],
+)
+def test_what_a_customer_was_given_counts_for_a_day_by_the_clock_that_says_shorter(
+    given: tuple[Given, ...], still: int
+) -> None:
+    rule = RedemptionRule(goodwill_points_max=50)
+    assert goodwill(_last_resort(given=given), rule) == still
+    assert goodwill(_purse(given=given), rule) == 0
+
+
+def test_what_is_given_counts_towards_what_a_till_may_give_on_its_own() -> None:
+    rule = RedemptionRule(goodwill_points_max=50, per_customer_offline_max=100, per_terminal_offline_max=300)
+    assert _refusal(_last_resort(10, spent=80), 21, rule=rule) == (WhyNot.OFFLINE_LIMIT, 10, 990)
+    assert _refusal(_last_resort(10, spent_by_all=280), 21, rule=rule) == (WhyNot.OFFLINE_LIMIT, 10, 990)
+    assert _plan(_last_resort(10, spent=80, spent_by_all=280), 20, rule=rule).goodwill == 10
 
 
 def test_goodwill_is_no_way_around_too_few_points_a_limit_or_a_freeze() -> None:
     rule = RedemptionRule(goodwill_points_max=500, per_redemption_max=100)
-    assert _refusal(_purse(40), 60, shown=50, rule=rule)[0] is WhyNot.TOO_FEW_POINTS
-    assert _refusal(_purse(40), 101, rule=rule)[0] is WhyNot.LIMIT
-    assert _refusal(_purse(40, trust=replace(TRUST, is_frozen=True)), 60, rule=rule)[0] is WhyNot.FROZEN
+    assert _refusal(_last_resort(40), 60, shown=50, rule=rule)[0] is WhyNot.TOO_FEW_POINTS
+    assert _refusal(_last_resort(40), 101, rule=rule)[0] is WhyNot.LIMIT
+    assert _refusal(_last_resort(40, trust=replace(TRUST, is_frozen=True)), 60, rule=rule)[0] is WhyNot.FROZEN
 
 
 def test_a_reward_costs_what_the_program_says() -> None:
@@ -137,15 +185,18 @@ def test_a_till_wishes_for_the_dearest_reward_within_reach(posted: int, points: 
     shown=st.integers(-20, 150),
     spent=st.integers(0, 100),
     by_all=st.integers(0, 150),
-    cap=st.integers(0, 30),
+    generous=st.tuples(st.integers(0, 30), st.integers(0, 30), st.booleans()),
 )
 def test_no_redemption_takes_more_than_there_is(
-    held: list[int], points: int, shown: int, spent: int, by_all: int, cap: int
+    held: list[int], points: int, shown: int, spent: int, by_all: int, generous: tuple[int, int, bool]
 ) -> None:
+    cap, given_before, is_last = generous
     rule = RedemptionRule(
         per_redemption_max=90, per_customer_offline_max=110, per_terminal_offline_max=130, goodwill_points_max=cap
     )
-    purse = _purse(*held, spent=spent, spent_by_all=by_all)
+    given = (_given(given_before, HOUR_MS),)
+    purse = _purse(*held, spent=spent, spent_by_all=by_all, given=given, is_last_resort=is_last)
+    cap = max(cap - given_before, 0) if is_last else 0
     possible = room(purse, rule, shown)
     assert possible.points is not None
     assert 0 <= possible.points <= min(sum(held), max(shown, 0), 90)

@@ -1,6 +1,7 @@
 """What the hub reserves for the shop's till, and redemptions on it. Everything has a default that works."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from agent.purse import Purse
@@ -47,9 +48,14 @@ def redemption(redemption_id: str = "d-1", points: int | None = None, **changes:
 
 
 def entry(
-    store: Store, redemption_id: str = "d-1", points: int | None = None, *, rules: Program | None = None
+    store: Store,
+    redemption_id: str = "d-1",
+    points: int | None = None,
+    *,
+    rules: Program | None = None,
+    is_last_resort: bool = False,
 ) -> RedemptionEntry:
-    """A redemption on card number 1 as the counter records it."""
+    """A redemption on card number 1 as the counter records it, with goodwill where it is the last resort."""
     request = redemption(redemption_id, points)
     subject = shop.card_id(shop.card())
     recorded_at = store.journal.stamp().recorded_at
@@ -59,7 +65,8 @@ def entry(
 
         def plan(before: Balance, purse: Purse) -> RedemptionDraft:
             payer = Payer(Buyer(subject, holder.customer_id), before, holder.basis.as_of)
-            return plan_redemption(request, rules or shop.program(), payer, purse, recorded_at=recorded_at)
+            tried = replace(purse, is_last_resort=is_last_resort)
+            return plan_redemption(request, rules or shop.program(), payer, tried, recorded_at=recorded_at)
 
         return RedemptionDecision(holder.basis, holder.customer_id, plan)
 
