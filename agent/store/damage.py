@@ -1,8 +1,8 @@
 """Damage: is the till's file whole, and what is done where it is not. Runs before the file is opened for use.
 
-A damaged file is set aside as `till.db.corrupt.<when>`, with its log, after what can be read of it stands whole in a new
-file; there it stays until somebody is erased (`agent.store.traces`). A till that dies at any moment of this wakes up
-with one whole file: the old or the new.
+A damaged file is set aside as `till.db.corrupt.<when>`, with its log, after what can be read of it stands whole in a
+new file; there it stays until somebody is erased (`agent.store.traces`). A till that dies at any moment of this wakes
+up with one whole file: the old or the new.
 """
 
 import asyncio

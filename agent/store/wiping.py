@@ -1,8 +1,9 @@
 """Wiping: a terminal that the hub has shut out forgets the customers and keeps its outbox.
 
 The caches go as files, between two openings of the store, because nothing reads them then. The values of cards that
-wait to be asked about are erased at once; the events that were made with them name only the identifier, so their points
-are still the customer's when the terminal is let in again and sends them.
+wait to be asked about are erased at once, and a damaged file that was kept goes, because it may hold some; the events
+that were made with them name only the identifier, so their points are still the customer's when the terminal is let in
+again and sends them.
 """
 
 import asyncio
@@ -59,6 +60,7 @@ class Wiper:
         """Erase the values of presented cards, and let the caches go at the next opening. Any number of times."""
         if await self._writer.write(_forget_presented):
             await self._traces.empty_logs()
+        await self._traces.delete_damaged()
         if await self._cursor() is None and not await asyncio.to_thread(self._has_half_a_cache):
             return
         _log.warning("the hub has shut this terminal out: its customers are wiped, its outbox is kept")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.store import Store
-from agent.store.files import till_file
+from agent.store.files import aside_file, set_aside, till_file
 from agent.store.wiping import LOOK_S
 from sync.contract.identifiers import Identifier, Scheme, identifier_id
 from sync.contract.protocol import CustomerGone, PresentedIdentifier
@@ -92,3 +92,31 @@ async def test_an_erasure_on_a_full_disk_takes_the_room_of_the_ballast(
 
     assert await store.journal.unsent_identifiers(5) == []
     assert _logs(tmp_path) == [0, 0]
+
+
+def _lay_damaged(folder: Path) -> None:
+    """A till that was set aside by a salvage, with its log."""
+    aside = aside_file(folder / "till.db", shop.MORNING)
+    aside.write_bytes(b"a page with a phone number")
+    aside.with_name(aside.name + "-wal").write_bytes(b"and a log")
+
+
+async def test_a_damaged_file_that_was_kept_goes_with_whoever_is_erased(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _lay_damaged(tmp_path)
+    await store.cache.apply(shop.page(CustomerGone(customer_id="c-1", reason="out_of_scope"), position=2))
+    assert len(set_aside(tmp_path)) == 2
+
+    await store.cache.apply(shop.page(GONE, position=3))
+
+    assert set_aside(tmp_path) == []
+    assert "a damaged file that was kept is deleted" in caplog.text
+
+
+async def test_a_damaged_file_that_was_kept_goes_when_the_till_is_shut_out(store: Store, tmp_path: Path) -> None:
+    _lay_damaged(tmp_path)
+
+    await store.wiper.wipe()
+
+    assert set_aside(tmp_path) == []
