@@ -78,6 +78,8 @@ class Reservations:
             return False
         try:
             for _ in range(CROSSINGS_MAX):
+                if self._line.epoch != epoch:
+                    return False
                 if await self._hear(epoch, AllowancesRequest(want=(self._reserved.want(customer_id, points),))):
                     return True
         except HubError as error:
@@ -125,13 +127,17 @@ class Reservations:
         return AllowancesRequest(want=wants, prefetch=prefetch) if wants or is_stale or prefetch else None
 
     async def _hear(self, epoch: str, request: AllowancesRequest) -> bool:
-        """Ask, and let the word be kept; tell whether it was. One that crossed another word is not."""
+        """Ask, and let the word be kept; tell whether it was. One that crossed another word is not.
+
+        Nor is one that comes while a hello is due, or after one that named another epoch: it may be from before a
+        restore, and the hub would not know what it grants.
+        """
         keep = self._reserved.asking()
         word = await self._grantor.allowances(epoch, request)
         if word.hub_epoch != epoch:
             raise HubUnreachable("foreign_epoch")
         self._quiet_until_s = float("-inf")
-        return await keep(word)
+        return self._line.epoch == epoch and await keep(word)
 
     async def _pause(self, seconds: float, _: BaseException | None) -> None:
         """Wait out a backoff; a hello, or somebody new at the counter, ends it early."""

@@ -45,6 +45,9 @@ IDLE_S = 60.0
 HELLO_EVERY_S = 3600.0
 # A tenth of a kB each: small enough for any way.
 IDENTIFIERS_PER_CALL = 50
+# A word that another one crossed on its way is not taken, and the other one may be of a hub that was brought back from
+# a backup since: then this till holds what the hub was not told of. The next hello names it.
+HELLOS_PER_TURN_MAX = 5
 
 _log = logging.getLogger(__name__)
 
@@ -116,6 +119,15 @@ class Pusher:
         return has_more
 
     async def _hello(self) -> str:
+        for _ in range(HELLOS_PER_TURN_MAX):
+            answer, is_kept = await self._say_hello()
+            if is_kept:
+                break
+        await self._spread(answer)
+        return answer.hub_epoch
+
+    async def _say_hello(self) -> tuple[HelloAnswer, bool]:
+        """Say hello and take what the hub answers; tell whether its word on the allowances could be kept."""
         # Before anything is read for it: whoever asks for one from here on has news that this one may not hold.
         self._line.hello_wanted.clear()
         asked = tuple(await self._journal.incarnations())[:INCARNATIONS_PER_HELLO_MAX]
@@ -137,10 +149,9 @@ class Pusher:
         # The hub read its clock about half-way between question and answer.
         hub_time = HubTime(answer.server_time, (asked_s + answered_s) / 2, self._clock.boot_id)
         self._line.greeted(answer.hub_epoch, hub_time)
-        if answer.allowances is not None and keep_word is not None:
-            await keep_word(answer.allowances)
-        await self._spread(answer)
-        return answer.hub_epoch
+        if answer.allowances is None or keep_word is None:
+            return answer, True
+        return answer, await keep_word(answer.allowances)
 
     async def _hello_request(self, asked: Sequence[IncarnationLength]) -> HelloRequest:
         waiting = await self._journal.waiting()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -31,8 +31,10 @@ class Book:
     given_back: int = 0
     times: int = 0
     asked: list[AllowancesRequest] = field(default_factory=list)
+    asked_under: list[str] = field(default_factory=list)
     fails: deque[HubError] = field(default_factory=deque)
     epoch: str = EPOCH
+    before_the_answer: Callable[[], None] = lambda: None
 
     def take_wishes(self) -> tuple[tuple[Want, ...], bool]:
         wishes, is_stale, self.wishes, self.is_stale = tuple(self.wishes), self.is_stale, [], False
@@ -58,12 +60,13 @@ class Book:
         self.given_back += 1
 
     async def allowances(self, hub_epoch: str, request: AllowancesRequest) -> AllowancesWord:
-        assert hub_epoch == EPOCH
         self.asked.append(request)
+        self.asked_under.append(hub_epoch)
         await asyncio.sleep(0)
+        self.before_the_answer()
         if self.fails:
             raise self.fails.popleft()
-        return AllowancesWord(hub_epoch=self.epoch, allowances=(), applied={})
+        return AllowancesWord(hub_epoch=self.epoch or hub_epoch, allowances=(), applied={})
 
     def wish(self, customer_id: str = "c-1", points: int = 50) -> None:
         self.wishes.append(Want(customer_id=customer_id, points=points))
@@ -77,8 +80,8 @@ class Rig:
     clock: FakeClock
     loop: Reservations
 
-    def greet(self) -> None:
-        self.line.greeted(EPOCH, HubTime(self.clock.now(), self.clock.monotonic(), self.clock.boot_id))
+    def greet(self, epoch: str = EPOCH) -> None:
+        self.line.greeted(epoch, HubTime(self.clock.now(), self.clock.monotonic(), self.clock.boot_id))
         self.book.notice.set()
 
 
@@ -137,6 +140,38 @@ async def test_a_word_of_another_epoch_is_not_believed(rig: Rig) -> None:
     rig.greet()
     await rig.clock.advance(5.0)
     assert (len(rig.book.asked) > 1, rig.book.kept) == (True, 0)
+
+
+async def test_a_word_from_before_a_restore_is_not_believed_once_a_hello_was_answered_after_it(rig: Rig) -> None:
+    rig.book.epoch = ""  # whatever it is asked under
+    rig.book.before_the_answer = lambda: rig.greet("epoch-2")
+    rig.greet()
+    await rig.clock.settle()
+    assert (rig.book.asked_under, rig.book.kept) == ([EPOCH], 0)
+    await rig.clock.advance(5.0)
+    assert (rig.book.asked_under, rig.book.kept) == ([EPOCH, "epoch-2"], 1)
+
+
+async def test_a_word_that_comes_while_a_hello_is_due_is_not_believed(rig: Rig) -> None:
+    rig.book.before_the_answer = lambda: rig.line.want_hello(EPOCH)
+    rig.greet()
+    await rig.clock.advance(5.0)
+    assert (len(rig.book.asked), rig.book.kept) == (1, 0)
+    rig.book.before_the_answer = lambda: None
+    rig.greet()
+    await rig.clock.advance(5.0)
+    assert (len(rig.book.asked), rig.book.kept) == (2, 1)
+
+
+async def test_a_customer_at_the_counter_is_not_asked_for_under_an_epoch_that_is_over(rig: Rig) -> None:
+    rig.greet()
+    await rig.clock.settle()
+    rig.book.epoch, kept = "", rig.book.kept
+    rig.book.asked_under.clear()
+    rig.book.before_the_answer = lambda: rig.greet("epoch-2")
+    assert not await rig.loop.ask("c-1", 50)
+    assert (rig.book.asked_under[0], rig.book.asked_under.count(EPOCH), rig.book.kept) == (EPOCH, 1, kept)
+    assert await rig.loop.ask("c-1", 50)  # and it is not quiet for it
 
 
 async def test_a_hub_that_wants_a_hello_gets_one_and_the_question_behind_it(rig: Rig) -> None:
