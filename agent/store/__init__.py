@@ -119,7 +119,7 @@ async def open_store(  # noqa: PLR0913 - the settings of one file
             ballast,
             salvaged,
             damaged,
-            Wiper(folder, writer, cache.cursor, live.traces),
+            Wiper(folder, journal, ballast, live.traces, cache.cursor),
             allowances,
             Redeemer(writer, journal, ballast),
         )

@@ -243,6 +243,16 @@ class EventJournal:
         rows = [(key,) for key in ids]
         await self._keep(lambda connection: connection.executemany("DELETE FROM presented WHERE id = ?", rows))
 
+    async def forget_all_presented(self) -> int:
+        """Erase the value of every identifier; one that is presented again is asked about at once. Returns how many."""
+        return await self._keep(
+            lambda connection: (
+                connection.execute(
+                    "UPDATE presented SET value = NULL, answer = 'unknown', presented_at = 0 WHERE value IS NOT NULL"
+                ).rowcount
+            )
+        )
+
     async def waiting(self) -> Waiting:
         """Return how many events the hub has not acknowledged, and since when the oldest waits."""
         return await self._reader.read(read_waiting)
