@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.root import Till
+from sync.contract.program import RedemptionRule
 from tests.support import shop
 from tests.support.allowances import allowance, hear, word
 from tests.support.tills import Pos, till_and_pos
@@ -157,3 +158,18 @@ async def test_a_till_without_a_hub_refuses_at_once(tmp_path: Path) -> None:
         began_s = till.counter.redeeming._clock.monotonic()
         assert (await pos.post(_PATH, _redemption()))[0] == 409
         assert till.counter.redeeming._clock.monotonic() - began_s < 0.5
+
+
+async def test_a_till_without_a_hub_gives_goodwill_at_once_and_shows_none_of_it_as_spendable(tmp_path: Path) -> None:
+    rules = shop.program(redemption=RedemptionRule(goodwill_points_max=45))
+    async with till_and_pos(tmp_path) as (till, pos):
+        await _known(till, held=10)
+        await till.store.cache.keep_program(rules)
+        assert (await pos.get("/api/v1/customers/c-1"))[1]["spendable"] == 10
+        began_s = till.counter.redeeming._clock.monotonic()
+        status, answer = await pos.post(_PATH, _redemption())
+        assert till.counter.redeeming._clock.monotonic() - began_s < 0.5
+        assert (status, answer["goodwill"], answer["balance"]["shown"]) == (200, 40, 290)
+        status, problem = await pos.post(_PATH, _redemption("d-2", reward_id=None, points=6))
+        assert (status, problem["reason"], problem["spendable"], problem["waiting"]) == (409, "no_allowance", 0, 290)
+        assert (await pos.post(_PATH, _redemption("d-3", reward_id=None, points=5)))[1]["goodwill"] == 5
