@@ -1,7 +1,7 @@
 """A watched folder as a scanner: photographs of codes that a phone or a camera drops there are read one by one.
 
 A file is taken when its size has stood still for one look, so that half a copy is never read. Afterwards it is moved
-into `read` or `unread` beside it: nothing is deleted, and nothing is read twice.
+into `read` or `unread` beside it: nothing is deleted, and nothing is read twice. Clearing both is the owner's.
 """
 
 import asyncio
