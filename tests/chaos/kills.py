@@ -1,8 +1,9 @@
 """Kill a running till and its hub again and again: `python -m tests.chaos.kills --cycles 200 --seed 1`.
 
-Both are the real programs, ended by kill -9 while points of sale credit and take back. At the end each event that the
-till committed must stand at the hub once, every balance must be that of an independent book, the outbox must be empty
-and the cache equal to the hub. A run that fails keeps its folder, with the logs and files of both, and names it.
+Both are the real programs, ended by kill -9 while points of sale credit, redeem and take back both. At the end each
+event that the till committed must stand at the hub once, every balance must be that of an independent book and none
+below what is reserved of it, no store may have paid for points that were not there, the outbox must be empty and the
+cache equal to the hub. A run that fails keeps its folder, with the logs and files of both, and names it.
 """
 
 import argparse
@@ -117,10 +118,7 @@ async def _run(folder: Path, cycles: int, seed: int) -> Load:
             figures = await kill_again_and_again(machines, cycles, random.Random(seed), on_cycle)
             took_s = time.monotonic() - began_s
     tqdm.write(f"{figures}")
-    tqdm.write(
-        f"{len(machines.load.acknowledged)} acts acknowledged, {machines.load.unanswered} unanswered tries,"
-        f" {took_s:.0f} s: nothing lost, nothing doubled, every balance right"
-    )
+    tqdm.write(f"{machines.load.told()}, {took_s:.0f} s: nothing lost, nothing doubled, every balance right")
     return machines.load
 
 

@@ -2,7 +2,7 @@
 
 import aiohttp
 
-from tests.support.machines import HTTP, Machines, sale
+from tests.support.machines import HTTP, OPENING, Machines, sale
 from tests.support.processes import command
 from tests.support.waiting import eventually
 
@@ -50,4 +50,4 @@ async def test_a_revoked_till_forgets_its_customers_and_keeps_its_outbox_until_i
         await eventually(lambda: waits(0), within_s=60)
         await eventually(lambda: customer_is(200), within_s=60)
         _, view = await get("/api/v1/customers/customer-1")
-        assert view["balance"]["posted"] == SALES
+        assert view["balance"]["posted"] == OPENING + SALES

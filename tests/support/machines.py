@@ -1,13 +1,12 @@
 """A hub and a till as real programs, installed and enrolled as the README says, and points of sale that keep them busy.
 
 A point of sale that got no answer asks the very same again, so whatever was committed is acknowledged in the end. The
-sums are reckoned beside both programs: a point per dollar, less what was taken back.
+sums are reckoned beside both programs: a point per dollar, less what was taken back, less what was redeemed and kept.
 """
 
 import asyncio
 import contextlib
 import itertools
-import json
 import random
 from collections import Counter as Tally
 from collections.abc import AsyncIterator
@@ -18,31 +17,37 @@ from typing import Any
 
 import aiohttp
 
-from agent import keys
 from agent.codes import make_card_number
-from agent.store.files import cache_file, till_file
-from sync.hub.founding import database_file
-from sync.runtime.database import open_reader
-from sync.runtime.sqlite_file import Connection
+from tests.support.machine_books import hub_books, till_books
 from tests.support.processes import Program, command, free_port, program
 from tests.support.waiting import breath, eventually
 
 POINTS_OF_SALE = 4
 CUSTOMERS = 5
+OPENING = 100
+# About as many points are asked for as are earned, so that they stay scarce: among plenty nobody misses one.
+SALE_MINOR_MAX = 400
+REDEEMING_SHARE = 0.2
+REDEEMED_POINTS_MAX = 150
+GIVING_BACK_SHARE = 0.3
 HTTP = aiohttp.ClientTimeout(total=5)
 
 
 @dataclass
 class Load:
-    """Points of sale that credit sale after sale, take some back, and remember what the till acknowledged."""
+    """Points of sale that credit, redeem, take back and give back, and remember what the till acknowledged."""
 
     url: str
     key: str
     seed: int = 0
     stopping: bool = False
     rounds: int = 0
-    # What was done and its points, by sale_id or reversal_id.
+    # What was done and its points, by sale_id, redemption_id or reversal_id.
     acknowledged: dict[str, tuple[int, int]] = field(default_factory=dict)
+    redeemed: int = 0
+    given_back: int = 0
+    # Redemptions that were answered by a no, by its reason. Nothing of them may be anywhere.
+    refused: Tally[str] = field(default_factory=Tally)
     unanswered: int = 0
 
     @contextlib.asynccontextmanager
@@ -58,16 +63,47 @@ class Load:
             for number in itertools.count():
                 if self.stopping:
                     return
-                customer, net_minor = dice.randrange(1, CUSTOMERS + 1), dice.randrange(100, 3000)
-                sale_id = f"pos-{name}-{number}"
-                points = await self._until_acknowledged(session, "sales", sale(sale_id, customer, net_minor))
-                assert points == net_minor // 100
-                self.acknowledged[sale_id] = (customer, points)
-                if dice.random() < 0.1:
-                    undo = {"reversal_id": f"undo-{name}-{number}", "occurred_at": datetime.now(UTC).isoformat()}
-                    points = await self._until_acknowledged(session, f"sales/{sale_id}/reversals", undo)
-                    assert points == net_minor // 100
-                    self.acknowledged[undo["reversal_id"]] = (customer, -points)
+                customer = dice.randrange(1, CUSTOMERS + 1)
+                if dice.random() < REDEEMING_SHARE:
+                    points = dice.randrange(1, REDEEMED_POINTS_MAX)
+                    is_undone = dice.random() < GIVING_BACK_SHARE
+                    await self.redeem(session, f"{name}-{number}", customer, points, is_undone=is_undone)
+                else:
+                    net_minor = dice.randrange(100, SALE_MINOR_MAX)
+                    await self.sell(session, f"{name}-{number}", customer, net_minor, is_undone=dice.random() < 0.1)
+
+    async def sell(
+        self, session: aiohttp.ClientSession, name: str, customer: int, net_minor: int, *, is_undone: bool = False
+    ) -> None:
+        """Credit a sale until there is an answer, and take it back if so wished."""
+        sale_id, reversal_id, points = f"pos-{name}", f"undo-{name}", net_minor // 100
+        answer = await self._until_answered(session, "sales", sale(sale_id, customer, net_minor))
+        assert answer["points"] == points, answer
+        self.acknowledged[sale_id] = (customer, points)
+        if is_undone:
+            answer = await self._until_answered(session, f"sales/{sale_id}/reversals", undoing(reversal_id))
+            assert answer["points"] == points, answer
+            self.acknowledged[reversal_id] = (customer, -points)
+
+    async def redeem(
+        self, session: aiohttp.ClientSession, name: str, customer: int, points: int, *, is_undone: bool = False
+    ) -> str | None:
+        """Redeem until there is an answer, and give back if so wished; return why not, or None where it was done."""
+        redemption_id, reversal_id = f"gift-{name}", f"return-{name}"
+        answer = await self._until_answered(session, "redemptions", redemption(redemption_id, customer, points))
+        if "code" in answer:
+            self.refused[answer["reason"]] += 1
+            return str(answer["reason"])
+        assert (answer["points"], answer["goodwill"]) == (points, 0), answer
+        self.acknowledged[redemption_id] = (customer, -points)
+        self.redeemed += 1
+        if is_undone:
+            path = f"redemptions/{redemption_id}/reversals"
+            answer = await self._until_answered(session, path, undoing(reversal_id))
+            assert (answer["state"], answer["points"]) == ("given_back", points), answer
+            self.acknowledged[reversal_id] = (customer, points)
+            self.given_back += 1
+        return None
 
     async def sell_some(self, count: int) -> None:
         """Be all points of sale at once until so many more acts are acknowledged, and let each end its last one."""
@@ -80,11 +116,19 @@ class Load:
             await asyncio.wait(points_of_sale)
 
     def sums(self) -> Tally[int]:
-        """Return what an independent book would say."""
-        total = Tally[int]()
+        """Return what an independent book would say; below zero where a sale was taken back after its points went."""
+        total = Tally(dict.fromkeys(range(1, CUSTOMERS + 1), OPENING))
         for customer, points in self.acknowledged.values():
             total[customer] += points
         return total
+
+    def told(self) -> str:
+        """Return in a line what was done."""
+        no = ", ".join(f"{reason} {times}" for reason, times in sorted(self.refused.items())) or "none"
+        return (
+            f"{len(self.acknowledged)} acts acknowledged ({self.redeemed} redemptions, {self.given_back} given back), "
+            f"{self.refused.total()} redemptions refused ({no}), {self.unanswered} unanswered tries"
+        )
 
     async def get(self, path: str) -> dict[str, Any]:
         """Ask the till; it must answer."""
@@ -118,13 +162,15 @@ class Load:
         rows = (await self.get("/api/v1/outbox?state=waiting&limit=1"))["rows"]
         return (rows[0]["inc"], rows[0]["seq"]) if rows else None
 
-    async def _until_acknowledged(self, session: aiohttp.ClientSession, path: str, body: dict[str, Any]) -> int:
+    async def _until_answered(self, session: aiohttp.ClientSession, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask the very same until the till answers; return what it did, or its `not_spendable`."""
         while True:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
                 async with session.post(f"{self.url}/api/v1/{path}", json=body) as response:
-                    answer = await response.json()
-                    assert response.status == 200, answer
-                    return int(answer["points"])
+                    answer: dict[str, Any] = await response.json()
+                    is_refused = (response.status, answer.get("code")) == (409, "not_spendable")
+                    assert response.status == 200 or is_refused, answer
+                    return answer
             self.unanswered += 1
             for _ in range(7):  # as often as a hasty point of sale, and not so often that nothing else gets on
                 await breath()
@@ -138,8 +184,23 @@ def sale(sale_id: str, customer: int, net_minor: int) -> dict[str, Any]:
         "lines": [{"quantity": "1", "net_minor": net_minor}],
         "net_minor": net_minor,
         "currency": "CAD",
-        "occurred_at": datetime.now(UTC).isoformat(),
+        "occurred_at": _now(),
     }
+
+
+def redemption(redemption_id: str, customer: int, points: int) -> dict[str, Any]:
+    """Return a redemption as a point of sale sends it."""
+    card = make_card_number(customer)
+    return {"redemption_id": redemption_id, "card": card, "points": points, "occurred_at": _now()}
+
+
+def undoing(reversal_id: str) -> dict[str, Any]:
+    """Return the reversal of a sale or of a redemption."""
+    return {"reversal_id": reversal_id, "occurred_at": _now()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 @dataclass
@@ -160,60 +221,39 @@ class Machines:
         return self.folder / "till"
 
     async def check_till(self) -> None:
-        """Assert that the running till comes to show what was credited, and nothing as pending.
+        """Assert that the till comes to show what the hub has, which is right, and nothing as pending. Both run.
 
         The hub's balances arrive a moment after its verdicts.
         """
-        credited = {customer: (points, 0) for customer, points in self.load.sums().items()}
 
-        async def shown() -> dict[int, tuple[int, int]]:
-            return {customer: await self.load.balance(customer) for customer in credited}
+        async def shown() -> dict[str, tuple[int, int]]:
+            return {f"customer-{customer}": await self.load.balance(customer) for customer in self.load.sums()}
+
+        async def posted() -> dict[str, tuple[int, int]]:
+            return {
+                customer_id: (points, 0) for customer_id, points in (await hub_books(self.hub_state)).posted.items()
+            }
 
         async def is_settled() -> bool:
-            return await shown() == credited
+            return await shown() == await posted()
 
         with contextlib.suppress(TimeoutError):
             await eventually(is_settled, within_s=60)
-        assert await shown() == credited
+        assert await shown() == await posted()
+        (await hub_books(self.hub_state)).check(self._expected())
 
     async def check_files(self) -> None:
         """Assert, once both have ended, that their files hold each committed event once, and the same balances."""
-        async with open_reader(database_file(self.hub_state)) as reader:
-            raws, outcomes, posted, ledger = await reader.read(_hub_files)
-        key = keys.database_key(self.till_state / "keys" / "database.key", self.till_state / "till.db")
-        async with open_reader(till_file(self.till_state, key)) as reader:
-            committed, number = await reader.read(_till_files)
-        async with open_reader(cache_file(self.till_state, key, number)) as reader:
-            cached, waiting_cards = await reader.read(_cache_files)
-        facts = [json.loads(raw)["data"] for raw in raws]
-        assert Tally(raws) == Tally(committed)
-        assert Tally(fact.get("reversal_id", fact["sale_id"]) for fact in facts) == Tally(
-            dict.fromkeys(self.load.acknowledged, 1)
-        )
-        assert outcomes == ["applied"]
-        expected = {f"customer-{customer}": points for customer, points in self.load.sums().items()}
-        assert posted == ledger == cached == expected
-        assert waiting_cards == []
+        hub, till = await hub_books(self.hub_state), await till_books(self.till_state)
+        assert Tally(hub.raws) == Tally(till.committed)
+        assert hub.names() == Tally(dict.fromkeys(self.load.acknowledged, 1))
+        assert hub.outcomes == ["applied"]
+        hub.check(self._expected())
+        assert hub.posted == till.cached
+        assert till.cards_with_points == []
 
-
-def _hub_files(connection: Connection) -> tuple[list[str], list[str], dict[str, int], dict[str, int]]:
-    raws = [row[0] for row in connection.execute("SELECT raw FROM events ORDER BY number")]
-    outcomes = [row[0] for row in connection.execute("SELECT DISTINCT outcome FROM events")]
-    posted: dict[str, int] = dict(connection.execute("SELECT customer_id, points FROM balances").fetchall())
-    ledger: dict[str, int] = dict(
-        connection.execute("SELECT customer_id, sum(points) FROM ledger GROUP BY customer_id").fetchall()
-    )
-    return raws, outcomes, posted, ledger
-
-
-def _till_files(connection: Connection) -> tuple[list[str], int]:
-    (number,) = connection.execute("SELECT number FROM live_cache").fetchone() or (1,)
-    return [row[0] for row in connection.execute("SELECT event FROM journal ORDER BY position")], number
-
-
-def _cache_files(connection: Connection) -> tuple[dict[str, int], list[Any]]:
-    customers: dict[str, int] = dict(connection.execute("SELECT customer_id, points FROM customers").fetchall())
-    return customers, connection.execute("SELECT * FROM cards WHERE points <> 0").fetchall()
+    def _expected(self) -> dict[str, int]:
+        return {f"customer-{customer}": points for customer, points in self.load.sums().items()}
 
 
 @contextlib.asynccontextmanager
@@ -227,8 +267,8 @@ async def open_machines(folder: Path, seed: int = 0) -> AsyncIterator[Machines]:
         encoding="utf-8",
     )
     customers = folder / "customers.csv"
-    rows = [f"customer-{number},Person,en,{make_card_number(number)}" for number in range(1, CUSTOMERS + 1)]
-    customers.write_text("\n".join(["customer_id,given_name,language,card", *rows, ""]), encoding="utf-8")
+    rows = [f"customer-{number},Person,en,{make_card_number(number)},{OPENING}" for number in range(1, CUSTOMERS + 1)]
+    customers.write_text("\n".join(["customer_id,given_name,language,card,points", *rows, ""]), encoding="utf-8")
     of_hub, of_till = ("--config", str(hub_config)), ("--config", str(till_config))
     await command("sync.hub", "import", str(customers), *of_hub)
     code = await command("sync.hub", "terminals", "invite", "--store", "store-1", *of_hub)
