@@ -2,8 +2,15 @@
 
 A random marker stands in the till's file and in a small file beside it, with the machine it was written on, and both
 change at each start, at each hello and at a clean end. A till.db from a backup does not fit the marker, a copied disk
-does not fit the machine. Then, and after an unclean end on a disk that may lie about what it has written, nothing is
-redeemed until the hub has said in a hello what it holds; sales go on.
+does not fit the machine. A whole folder from a backup fits itself; but the till's file remembers the marker's by its
+number on the disk and the time of its last change, which nobody can set, and a file that was brought back has others.
+Then, and after an unclean end on a disk that may lie about what it has written, nothing is redeemed until the hub has
+said in a hello what it holds; sales go on.
+
+A marker's file is written before it is remembered, and one that the till died before remembering is believed: a crash
+freezes nothing. Who changes the file's owner or mode freezes the till until the next hello, and so does each start on a
+file system that numbers its files anew (FAT). What cannot be told from the till's own disk is an image or a snapshot of
+all of it, or the same folder moved aside and back: delete the marker's file before the start then, which freezes too.
 """
 
 import asyncio
@@ -14,6 +21,7 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +29,7 @@ from agent.purse import Reading, Trust
 from agent.store.files import milliseconds
 from sync.runtime.clock import Clock
 from sync.runtime.database import Writer
-from sync.runtime.sqlite_file import Connection, DatabaseError
+from sync.runtime.sqlite_file import Connection, DatabaseError, DatabaseFull
 from sync.runtime.state_lock import write_private
 
 TRUST_COLUMNS = "is_frozen, latest_at, heard_at, heard_monotonic, heard_boot"
@@ -31,6 +39,14 @@ _MACHINE_FILE = Path("/etc/machine-id")
 _MADE_UP = 1 << 40
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What was found beside the till's file: the marker, None where there is none, and what no copy of its file has."""
+
+    marker: str | None
+    file: str | None
 
 
 def reading(clock: Clock) -> Reading:
@@ -58,7 +74,7 @@ async def trusting(folder: Path, writer: Writer, clock: Clock, *, trusted_disk: 
 
     if await writer.write(begin):
         _log.warning("nothing is redeemed before the hub has answered a hello: the till's file may be an older one")
-    await asyncio.to_thread(_write, folder, machine, next_marker)
+    await _put(folder, writer, machine, next_marker)
     yield
     with suppress(DatabaseError):  # then the end was not clean
         await renew(folder, writer, is_clean=True)
@@ -76,12 +92,21 @@ async def renew(folder: Path, writer: Writer, *, is_clean: bool = False) -> None
     await writer.write(
         lambda connection: connection.execute(
             # Where the file beside could not be written before, what it still says must go on to fit.
-            "UPDATE trust SET marker = iif(?1 IN (marker, next_marker), ?1, next_marker), next_marker = ?2,"
-            " is_clean = ?3",
-            (beside or "", marker, is_clean),
+            "UPDATE trust SET marker = iif(?1 IN (marker, next_marker), ?1, next_marker),"
+            " marker_file = iif(?1 = marker, marker_file, ?2), next_marker = ?3, is_clean = ?4",
+            (beside.marker or "", beside.file, marker, is_clean),
         )
     )
-    await asyncio.to_thread(_write, folder, machine, marker)
+    await _put(folder, writer, machine, marker)
+
+
+def identity(path: Path) -> str | None:
+    """Return what no copy of a file has, also brought back to its place; None where the file cannot be asked."""
+    try:
+        of = path.stat()
+    except OSError:
+        return None
+    return f"{of.st_ino}:{of.st_ctime_ns}"
 
 
 def read_trust(connection: Connection) -> Trust:
@@ -112,45 +137,72 @@ def note_heard(connection: Connection, when: Reading, *, by_hello: bool) -> None
     )
 
 
-def _begin(connection: Connection, beside: str | None, next_marker: str, now_ms: int, *, trusted_disk: bool) -> bool:
+async def _put(folder: Path, writer: Writer, machine: str, marker: str) -> None:
+    """Write the marker's file, and remember it. Until that is done, whichever file bears the marker is believed."""
+    file = await asyncio.to_thread(_write, folder, machine, marker)
+    if file is not None:
+        with suppress(DatabaseFull):
+            await writer.write(
+                lambda connection: connection.execute(
+                    "UPDATE trust SET marker = next_marker, marker_file = ?1 WHERE next_marker = ?2", (file, marker)
+                )
+            )
+
+
+def _begin(connection: Connection, beside: _Beside, next_marker: str, now_ms: int, *, trusted_disk: bool) -> bool:
     """Judge the file by the marker beside it, take the next marker, and return whether nothing may be redeemed."""
-    row = connection.execute("SELECT marker, next_marker, is_clean, is_frozen FROM trust").fetchone()
+    row = connection.execute("SELECT marker, marker_file, next_marker, is_clean, is_frozen FROM trust").fetchone()
     if row is None:
-        is_frozen = beside is not None  # the till's file is new, the folder is not: it was salvaged, or is another's
+        is_frozen = beside.marker is not None  # the till's file is new, the folder is not: salvaged, or another's
     else:
-        # A crash between the two files leaves the one before; a till that never got its file has no marker to fit.
-        fits = (beside or "") in row[:2]
-        is_frozen = bool(row[3]) or not fits or not (trusted_disk or row[2])
+        marker, file, following, is_clean, was_frozen = row
+        is_frozen = bool(was_frozen) or not _fits(beside, marker, file, following) or not (trusted_disk or is_clean)
     connection.execute(
-        "INSERT INTO trust (id, marker, next_marker, is_clean, is_frozen, latest_at) VALUES (1, ?1, ?2, 0, ?3, ?4)"
-        " ON CONFLICT (id) DO UPDATE SET marker = excluded.marker, next_marker = excluded.next_marker, is_clean = 0,"
-        " is_frozen = excluded.is_frozen, latest_at = max(latest_at, excluded.latest_at)",
-        (beside or "", next_marker, is_frozen, now_ms),
+        "INSERT INTO trust (id, marker, marker_file, next_marker, is_clean, is_frozen, latest_at)"
+        " VALUES (1, ?1, ?2, ?3, 0, ?4, ?5)"
+        " ON CONFLICT (id) DO UPDATE SET marker = excluded.marker, marker_file = excluded.marker_file,"
+        " next_marker = excluded.next_marker, is_clean = 0, is_frozen = excluded.is_frozen,"
+        " latest_at = max(latest_at, excluded.latest_at)",
+        (beside.marker or "", beside.file, next_marker, is_frozen, now_ms),
     )
     return is_frozen
+
+
+def _fits(beside: _Beside, marker: str, file: str | None, following: str) -> bool:
+    """Tell whether the till's file was written beside this one: a crash between the two leaves either marker."""
+    found = beside.marker or ""  # a till that never got its file has no marker to fit
+    return file in (None, beside.file) if found == marker else found == following
 
 
 def _file(folder: Path) -> Path:
     return folder / "marker"
 
 
-def _read(folder: Path, machine: str) -> str | None:
-    """Return the marker beside the till's file, None where there is none; one of another machine fits nothing."""
+def _read(folder: Path, machine: str) -> _Beside:
+    """Return what stands beside the till's file; the marker of another machine fits nothing."""
+    path = _file(folder)
+    file = identity(path)
     try:
-        kept = json.loads(_file(folder).read_text(encoding="utf-8"))
-        return str(kept["marker"]) if kept["machine"] == machine else "another machine"
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return _Beside(str(kept["marker"]) if kept["machine"] == machine else "another machine", file)
     except FileNotFoundError:
-        return None
+        return _Beside(None, None)
     except (OSError, ValueError, KeyError, TypeError):
-        return "unreadable"
+        return _Beside("unreadable", file)
 
 
-def _write(folder: Path, machine: str, marker: str) -> None:
-    """Write the marker's file. Where that cannot be, the one before stands, which the till's file fits too."""
+def _write(folder: Path, machine: str, marker: str) -> str | None:
+    """Write the marker's file and return what no copy of it has.
+
+    Where it cannot be written, that is None: the one before stands, which the till's file fits too.
+    """
+    path = _file(folder)
     try:
-        write_private(_file(folder), json.dumps({"machine": machine, "marker": marker}).encode())
+        write_private(path, json.dumps({"machine": machine, "marker": marker}).encode())
     except OSError as error:
         _log.warning("the file beside the till's cannot be renewed: %s", error.strerror or "no reason given")
+        return None
+    return identity(path)
 
 
 def _machine() -> str:

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from sync.runtime.sqlite_file import Connection
+from agent.store import trust
+from sync.runtime.sqlite_file import Connection, DatabaseError
 from tests.support.chaos_tills import import_cards
 from tests.support.hubs import HubUnderTest, hub_in_process
 from tests.support.proxy import Fault
@@ -181,30 +183,56 @@ async def _hub(folder: Path) -> AsyncIterator[HubUnderTest]:
         yield hub
 
 
-def _copied(state: Path, to: Path, *, at_a_cut: bool = False) -> None:
-    """Copy a till's file as a backup has it; `at_a_cut` with what stands beside it, as a disk has both."""
-    to.mkdir()
-    for path in (*state.glob("till.db*"), *(state.glob("marker") if at_a_cut else ())):
-        shutil.copy(path, to)
+async def _killed(*_: object, **__: object) -> NoReturn:
+    """Stand for the clean end of a till."""
+    raise DatabaseError("the till was killed")
 
 
-def _brought_back(state: Path, copy: Path) -> None:
+def _bring_back_the_file(state: Path, backup: Path) -> None:
     for path in state.glob("till.db*"):
         path.unlink()
-    for path in copy.iterdir():
-        shutil.copy(path, state)
+    for path in backup.glob("till.db*"):
+        shutil.copy2(path, state)
 
 
-async def test_f50_a_till_brought_back_from_a_backup_spends_nothing_before_the_hub_was_heard(tmp_path: Path) -> None:
-    folder, state = tmp_path / "till", tmp_path / "till" / "state"
+def _bring_back_the_folder(state: Path, backup: Path) -> None:
+    shutil.rmtree(state)
+    shutil.copytree(backup, state)
+
+
+def _bring_back_over_what_is_there(state: Path, backup: Path) -> None:
+    shutil.copytree(backup, state, dirs_exist_ok=True)
+
+
+def _bring_back_what_differs(state: Path, backup: Path) -> None:
+    """As rsync does: a file of the same size and time stays, another one goes in its place."""
+    for kept in (path for path in backup.rglob("*") if path.is_file()):
+        there = state / kept.relative_to(backup)
+        seen = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (kept, there) if path.exists()]
+        if seen != [seen[0]] * 2:
+            Path(shutil.copy2(kept, there.with_name("coming"))).replace(there)
+
+
+_WAYS = (_bring_back_the_file, _bring_back_the_folder, _bring_back_over_what_is_there, _bring_back_what_differs)
+
+
+@pytest.mark.parametrize("is_clean", [True, False], ids=["of a clean end", "of a killed till"])
+@pytest.mark.parametrize("bring_back", _WAYS, ids=["the till's file", "the whole folder", "over it", "what differs"])
+async def test_f50_a_till_brought_back_from_a_backup_spends_nothing_before_the_hub_was_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bring_back: Callable[[Path, Path], None], *, is_clean: bool
+) -> None:
+    folder, state, backup = tmp_path / "till", tmp_path / "till" / "state", tmp_path / "yesterday"
     async with _hub(tmp_path) as hub:
         async with open_shop_till(folder, hub) as till:
             await _holds(till, 100)
-        await asyncio.to_thread(_copied, state, tmp_path / "yesterday")
+            if not is_clean:
+                monkeypatch.setattr(trust, "renew", _killed)
+        monkeypatch.undo()
+        await asyncio.to_thread(shutil.copytree, state, backup)
         async with open_shop_till(folder, hub) as till:
             assert (await till.redeem("d-1", 100))[0] == 200
             await till.until_quiet()
-        await asyncio.to_thread(_brought_back, state, tmp_path / "yesterday")
+        await asyncio.to_thread(bring_back, state, backup)
         async with open_shop_till(folder, hub, is_cut=True) as till:
             status, problem = await till.redeem("d-2", 100)
             assert (status, problem["reason"], problem["spendable"]) == (409, "frozen", 0)
@@ -214,19 +242,30 @@ async def test_f50_a_till_brought_back_from_a_backup_spends_nothing_before_the_h
             await eventually(lambda: till.shown() == (7, 0))
             status, problem = await till.redeem("d-2", 100)
             assert (status, problem["reason"]) == (409, "too_few_points")
-            assert await posted(hub) == 7
+            assert (await till.redeem("d-3", 7))[0] == 200
+            await till.until_quiet()
+            assert await posted(hub) == 0
+            assert await hub.inside.reader.read(_given) == []  # the store paid nothing
 
 
-async def test_f30_a_disk_that_lost_its_last_commits_spends_nothing_before_the_hub_was_heard(tmp_path: Path) -> None:
-    folder, state = tmp_path / "till", tmp_path / "till" / "state"
+def _given(connection: Connection) -> list[tuple[int, ...]]:
+    return [tuple(row) for row in connection.execute("SELECT points FROM risks")]
+
+
+async def test_f30_a_disk_that_lost_its_last_commits_spends_nothing_before_the_hub_was_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, state, kept = tmp_path / "till", tmp_path / "till" / "state", tmp_path / "what the disk kept"
+    monkeypatch.setattr(trust, "identity", lambda _: "the same file")  # a cut makes no new files, and a copy does
     doubtful = {"trusted_disk": False}
     async with _hub(tmp_path) as hub:
         async with open_shop_till(folder, hub, storage=doubtful) as till:
             await _holds(till, 100)
-            await asyncio.to_thread(_copied, state, tmp_path / "what the disk kept", at_a_cut=True)
+            await asyncio.to_thread(_copied_at_a_cut, state, kept)
             assert (await till.redeem("d-1", 60))[0] == 200
             await till.until_quiet()
-        await asyncio.to_thread(_brought_back, state, tmp_path / "what the disk kept")
+        await asyncio.to_thread(_bring_back_the_file, state, kept)
+        await asyncio.to_thread(shutil.copy2, kept / "marker", state)
         async with open_shop_till(folder, hub, is_cut=True, storage=doubtful) as till:
             assert till.left() == 100  # as far as this file knows
             assert (await till.redeem("d-2", 60))[1]["reason"] == "frozen"
@@ -238,12 +277,21 @@ async def test_f30_a_disk_that_lost_its_last_commits_spends_nothing_before_the_h
             assert await posted(hub) == 0
 
 
-async def test_a_disk_that_is_trusted_goes_on_spending_after_a_power_cut(tmp_path: Path) -> None:
-    folder, state = tmp_path / "till", tmp_path / "till" / "state"
+def _copied_at_a_cut(state: Path, to: Path) -> None:
+    """Copy a running till's file with what stands beside it, as a disk has both."""
+    to.mkdir()
+    for path in (*state.glob("till.db*"), state / "marker"):
+        shutil.copy2(path, to)
+
+
+async def test_a_disk_that_is_trusted_goes_on_spending_after_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "till"
     async with _hub(tmp_path) as hub:
         async with open_shop_till(folder, hub) as till:
             await _holds(till, 100)
-            await asyncio.to_thread(_copied, state, tmp_path / "at the cut", at_a_cut=True)
-        await asyncio.to_thread(_brought_back, state, tmp_path / "at the cut")
+            monkeypatch.setattr(trust, "renew", _killed)
+        monkeypatch.undo()
         async with open_shop_till(folder, hub, is_cut=True) as till:
             assert (await till.redeem("d-1", 60))[0] == 200
