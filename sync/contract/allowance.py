@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from sync.contract.customers import Code, Value
-from sync.contract.events import POINTS_MAX, Covered, Share, Strict
+from sync.contract.events import POINTS_MAX, Covered, Share
 
 ALLOWANCES_PER_TERMINAL_MAX = 1_000
 WANTS_PER_CALL_MAX = 50
@@ -26,14 +26,14 @@ class HeldAllowance(Value):
     spent: int = Field(ge=0, le=POINTS_MAX)
 
 
-class Want(Strict):
+class Want(Value):
     """What a terminal would like to hold of one customer's points, in all."""
 
     customer_id: Code
     points: int = Field(ge=1, le=POINTS_MAX, strict=True)
 
 
-class AllowancesRequest(Strict):
+class AllowancesRequest(Value):
     """`POST /v1/allowances`: make what I hold of these customers at least so much.
 
     The hub counts what is left of an allowance by the spends that it has; a terminal with others on their way adds

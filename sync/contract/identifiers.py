@@ -37,7 +37,7 @@ class Scheme(StrEnum):
 class Identifier(BaseModel):
     """A value that leads to a customer, as imported or as presented at the counter. Personal data."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     scheme: Scheme
     value: str = Field(min_length=1, max_length=IDENTIFIER_VALUE_CHARS_MAX)

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 
 from sync.contract.allowance import ALLOWANCES_PER_TERMINAL_MAX, AllowancesWord, HeldAllowance
 from sync.contract.customers import Code, Customer, IdentifierRef, Value
-from sync.contract.events import Covered, IdentifierId, Incarnation, Strict
+from sync.contract.events import Covered, IdentifierId, Incarnation
 from sync.contract.identifiers import Identifier
 from sync.contract.program import Program
 
@@ -91,7 +91,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PublicKey = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class EnrolledBefore(Strict):
+class EnrolledBefore(Value):
     """Which terminal this machine was at its last enrolment, and the credential that proves it, served or not."""
 
     terminal_id: Code
@@ -99,17 +99,17 @@ class EnrolledBefore(Strict):
     credential: str = Field(min_length=20, max_length=200, repr=False)
 
 
-class EnrolRequest(Strict):
+class EnrolRequest(Value):
     """`POST /v1/enrolments`: a one-time code becomes a terminal.
 
     A machine that was a terminal `before` stays the same one: what waits on it was recorded under that identity, and
-    travels under no other.
+    travels under no other. Nobody becomes a terminal without a key: the hub would have to take its uploads unsigned.
     """
 
     code: str = Field(min_length=8, max_length=64)
     agent_version: str = Field(max_length=40)
+    public_key: PublicKey
     before: EnrolledBefore | None = None
-    public_key: PublicKey | None = None
 
 
 class EnrolAnswer(Value):
@@ -223,14 +223,14 @@ class UploadAnswer(Value):
     chain: Digest | None = None
 
 
-class PresentedIdentifier(Strict):
+class PresentedIdentifier(Value):
     """A value that was presented at a counter and is not known there; travels once, beside the chain, erasable."""
 
     id: IdentifierId
     identifier: Identifier
 
 
-class IdentifiersRequest(Strict):
+class IdentifiersRequest(Value):
     """`POST /v1/identifiers`: whom does this card lead to? The answer to a known one arrives on the feed."""
 
     presented: tuple[PresentedIdentifier, ...] = Field(min_length=1, max_length=IDENTIFIERS_PER_CALL_MAX)

@@ -18,6 +18,7 @@ from sync.hub.terminals.roster import revoke
 from sync.hub_client import HubClient
 from sync.runtime.settings import load
 from tests.bench.world import STORE_ID, Hub
+from tests.support.wire_till import random_key
 
 
 class Crowd(NamedTuple):
@@ -70,7 +71,9 @@ def _client(session: aiohttp.ClientSession, url: str, terminal_id: str, credenti
 
 
 async def _enrolled(hub: RunningHub, session: aiohttp.ClientSession) -> EnrolAnswer:
-    request = EnrolRequest(code=await hub.invite(STORE_ID, "crowd"), agent_version=VERSION)
+    request = EnrolRequest(
+        code=await hub.invite(STORE_ID, "crowd"), agent_version=VERSION, public_key=random_key().public
+    )
     headers = {hdrs.CONTENT_TYPE: "application/json"}
     async with session.post(f"{hub.url}/v1/enrolments", data=request.model_dump_json(), headers=headers) as answer:
         answer.raise_for_status()

@@ -5,7 +5,7 @@
 
 With a URL every test speaks to the hub at that URL, or is skipped and says why: what needs the hub from inside cannot
 be tested from outside. The first code makes the terminal of most tests, the second one another terminal beside it, and
-each further one (three are enough) serves a single test. Allowances are tested with a customer that the hub knows by
+each further one (four are enough) serves a single test. Allowances are tested with a customer that the hub knows by
 that card. The program of the hub must give one point for each 100 of its minor unit; the tests leave cards, sales and
 terminals behind, one of them in quarantine.
 """

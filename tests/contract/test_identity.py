@@ -5,15 +5,11 @@ import asyncio
 import pytest
 
 from sync.contract.identifiers import Identifier, Scheme
-from sync.contract.protocol import IDENTIFIERS_PER_CALL_MAX, EnrolRequest, PresentedIdentifier
+from sync.contract.protocol import IDENTIFIERS_PER_CALL_MAX, PresentedIdentifier
 from sync.hub_client import enrol
 from sync.hub_errors import HubRefused, TerminalRevoked
 from tests.support.hubs import HubUnderTest
-from tests.support.wire_till import WireTill, random_card, random_key
-
-
-def asking(code: str) -> EnrolRequest:
-    return EnrolRequest(code=code, agent_version="0.1.0", public_key=random_key().public)
+from tests.support.wire_till import WireTill, enrolling, random_card
 
 
 async def test_a_card_that_nobody_is_known_for_leads_nowhere_any_number_of_times(till: WireTill) -> None:
@@ -57,11 +53,11 @@ async def test_a_new_credential_serves_and_the_old_one_until_the_new_one_was_use
 @pytest.mark.parametrize("code", ["AAAA-BBBB-CCCC-DDDD", "x" * 64, "--------", "' OR 1=1 --"])
 async def test_a_made_up_code_enrols_nobody(hub: HubUnderTest, code: str) -> None:
     with pytest.raises(HubRefused, match="code_refused"):
-        await enrol(hub.url, asking(code), hub.ca_file)
+        await enrol(hub.url, enrolling(code), hub.ca_file)
 
 
 async def test_a_code_serves_once_even_for_two_who_come_at_once(hub: HubUnderTest) -> None:
-    request = asking(await hub.invite())
+    request = enrolling(await hub.invite())
 
     results = await asyncio.gather(*(enrol(hub.url, request, hub.ca_file) for _ in range(3)), return_exceptions=True)
 

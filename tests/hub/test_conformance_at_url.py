@@ -12,7 +12,7 @@ from tests.support.hubs import HubUnderTest, hub_in_process
 from tests.support.processes import ROOT, free_port
 from tests.support.wire_till import random_card
 
-CODES = 5
+CODES = 6
 # What nobody can do to a hub from outside: revoke a terminal, and merge or erase customers.
 FROM_INSIDE = {
     "test_a_revoked_terminal_is_told_so_by_every_call",

@@ -11,11 +11,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from sync.contract.protocol import EnrolRequest
 from sync.hub.__main__ import main
 from sync.hub.people.columns import COLUMNS
 from sync.hub_client import enrol
 from tests.support.hubs import hub_in_process
+from tests.support.wire_till import enrolling
 
 CUSTOMERS = "customer_id,given_name,language,card,points\nC-1,Zoé,fr,9990000000012348,120\nC-2,Ann,en,,\n"
 
@@ -228,7 +228,7 @@ async def test_a_hub_ends_cleanly_when_told_to_and_a_killed_one_starts_again(con
         )
         code = invited.stdout.strip()
         assert re.fullmatch(r"([A-Z]{4}-){3}[A-Z]{4}", code)
-        terminal = await enrol(first.url, EnrolRequest(code=code, agent_version="1"))
+        terminal = await enrol(first.url, enrolling(code))
     finally:
         killed, _ = await asyncio.to_thread(first.end, signal.SIGKILL)
     assert killed == -signal.SIGKILL
@@ -248,7 +248,7 @@ async def test_a_hub_ends_cleanly_when_told_to_and_a_killed_one_starts_again(con
 def test_terminals_are_listed_revoked_and_asked_to_rotate(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def enrolled() -> str:
         async with hub_in_process(config.parent / "hub") as hub:
-            answer = await enrol(hub.url, EnrolRequest(code=await hub.inside.invite("S-7", "Bar"), agent_version="1"))
+            answer = await enrol(hub.url, enrolling(await hub.inside.invite("S-7", "Bar")))
             return answer.terminal_id
 
     terminal_id = asyncio.run(enrolled())

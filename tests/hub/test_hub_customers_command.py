@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from sync.contract.protocol import CustomerGone, CustomerPut, EnrolRequest
+from sync.contract.protocol import CustomerGone, CustomerPut
 from sync.hub.__main__ import main
-from sync.hub_client import enrol, open_session
+from sync.hub_client import open_session
 from sync.hub_errors import HubRefused
 from tests.support.hubs import hub_in_process
 from tests.support.waiting import eventually
-from tests.support.wire_till import WireTill
+from tests.support.wire_till import enrolled
 
 CUSTOMERS = "customer_id,given_name,language,card,points\nC-1,Zoé,fr,9990000000012348,120\nC-2,Ann,en,,5\n"
 
@@ -78,8 +78,8 @@ def test_an_erasure_names_whom_it_takes_and_wants_to_be_sure(config: Path, capsy
 def test_a_snapshot_from_before_an_erasure_goes_where_no_hub_runs(config: Path) -> None:
     async def make_one() -> None:
         async with hub_in_process(config.parent / "hub") as hub, open_session() as session:
-            enrolment = await enrol(hub.url, EnrolRequest(code=await hub.invite(), agent_version="1"))
-            await WireTill(hub.url, enrolment, session).client.snapshot_manifest(enrolment.hub_epoch)
+            till = await enrolled(hub.url, await hub.invite(), session)
+            await till.client.snapshot_manifest(till.epoch)
 
     asyncio.run(make_one())
     snapshots = config.parent / "hub" / "snapshots"
@@ -94,8 +94,7 @@ async def test_a_running_hub_tells_its_tills_and_knows_which_have_heard(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with hub_in_process(config.parent / "hub") as hub, open_session() as session:
-        enrolment = await enrol(hub.url, EnrolRequest(code=await hub.invite(), agent_version="1"))
-        till = WireTill(hub.url, enrolment, session)
+        till = await enrolled(hub.url, await hub.invite(), session)
         manifest = await till.client.snapshot_manifest(till.epoch)
         cursor = manifest.cursor
         chunks = config.parent / "hub" / "snapshots" / manifest.snapshot_id
@@ -121,7 +120,7 @@ async def test_a_running_hub_tells_its_tills_and_knows_which_have_heard(
 
         capsys.readouterr()
         assert await asyncio.to_thread(call, config, "erase", "--status") == 0
-        assert capsys.readouterr().out.count(enrolment.terminal_id) == 2
+        assert capsys.readouterr().out.count(till.enrolment.terminal_id) == 2
         await till.client.feed(page.cursor, till.epoch, limit=500, wait_s=0)
         assert await asyncio.to_thread(call, config, "erase", "--status") == 0
         assert capsys.readouterr().out.count("every till has erased it") == 2

@@ -4,22 +4,29 @@ from pathlib import Path
 
 import pytest
 
-from sync.contract.protocol import EnrolAnswer, EnrolledBefore, EnrolRequest, IncarnationLength
+from sync.contract.protocol import EnrolAnswer, EnrolledBefore, IncarnationLength
+from sync.contract.signing import SigningKey
 from sync.hub.root import Hub, running
 from sync.hub.terminals.roster import revoke
 from sync.hub_client import enrol, open_session
 from sync.hub_errors import HubRefused, TerminalRevoked
 from sync.runtime.clock import SystemClock
 from tests.support.hub_tills import config_of, till_of
-from tests.support.wire_till import WireTill
+from tests.support.wire_till import WireTill, enrolling
 
 CARD = "9990000000000001"
 
 
-async def again(hub: Hub, was: EnrolAnswer, store_id: str = "store-1", credential: str | None = None) -> EnrolAnswer:
+async def again(
+    hub: Hub,
+    was: EnrolAnswer,
+    store_id: str = "store-1",
+    credential: str | None = None,
+    key: SigningKey | None = None,
+) -> EnrolAnswer:
     before = EnrolledBefore(terminal_id=was.terminal_id, store_id=was.store_id, credential=credential or was.credential)
     code = await hub.invite(store_id)
-    return await enrol(hub.url, EnrolRequest(code=code, agent_version="1", before=before))
+    return await enrol(hub.url, enrolling(code, before, key))
 
 
 async def revoked(hub: Hub, terminal_id: str) -> None:
@@ -36,8 +43,8 @@ async def test_what_waited_on_a_revoked_till_arrives_once_after_it_was_enrolled_
         with pytest.raises(TerminalRevoked):
             await stream.put()
 
-        answer = await again(hub, till.enrolment)
-        stream.till = WireTill(hub.url, answer, session)
+        answer = await again(hub, till.enrolment, key=till.key)
+        stream.till = WireTill(hub.url, answer, session, till.key)
         await stream.till.hello(IncarnationLength(inc=stream.inc, length=2))
         await stream.put()
 
@@ -88,8 +95,8 @@ async def test_a_code_refused_to_another_terminal_is_not_used_up(tmp_path: Path)
         code = await hub.invite("store-1")
         stranger = EnrolledBefore(terminal_id=till.enrolment.terminal_id, store_id="store-1", credential="x" * 43)
         with pytest.raises(HubRefused, match="other_terminal"):
-            await enrol(hub.url, EnrolRequest(code=code, agent_version="1", before=stranger))
+            await enrol(hub.url, enrolling(code, stranger))
 
-        new = await enrol(hub.url, EnrolRequest(code=code, agent_version="1"))
+        new = await enrol(hub.url, enrolling(code))
 
         assert new.terminal_id != till.enrolment.terminal_id

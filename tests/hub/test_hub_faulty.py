@@ -8,19 +8,19 @@ from unittest import mock
 
 import pytest
 
-from sync.contract.protocol import EnrolRequest, Outcome, OutcomePut, Reason
+from sync.contract.protocol import Outcome, OutcomePut, Reason
 from sync.hub.books import ledger as books
 from sync.hub.judging import posting, verdicts
 from sync.hub.uploads import intake
 from sync.hub.uploads.intake import FAULTY_PER_UPLOAD_MAX
-from sync.hub_client import enrol, open_session
+from sync.hub_client import open_session
 from sync.hub_errors import HubUnreachable
 from sync.runtime.sqlite_file import Connection
 from tests.support.hub_tills import till_of
 from tests.support.hub_twins import copied, is_quarantined, release
 from tests.support.hub_twins import verdicts as verdicts_of
 from tests.support.hubs import HubUnderTest, hub_in_process
-from tests.support.wire_till import Stream, WireTill
+from tests.support.wire_till import Stream, WireTill, enrolled
 
 CARD = "9990000000000016"
 
@@ -75,8 +75,7 @@ async def test_f8_an_event_that_the_hub_falls_over_is_held_and_counts_once_after
     state = tmp_path / "hub"
     async with open_session() as session:
         async with hub_in_process(state) as hub:
-            request = EnrolRequest(code=await hub.invite(), agent_version="1")
-            till = WireTill(hub.url, await enrol(hub.url, request), session)
+            till = await enrolled(hub.url, await hub.invite(), session)
             cursor = (await till.client.snapshot_manifest(till.epoch)).cursor
             stream = Stream(till)
             sales = [stream.sale(CARD) for _ in range(7)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sync.contract.protocol import FEED_WAIT_S_MAX, EnrolRequest, Outcome, ProgramPut
+from sync.contract.protocol import FEED_WAIT_S_MAX, Outcome, ProgramPut
 from sync.hub.config import HubConfig, ProgramSection
 from sync.hub.people.importing import Desk, Fault, import_customers
 from sync.hub.root import Hub, desk, running
@@ -18,7 +18,7 @@ from sync.runtime.clock import SystemClock
 from tests.support.clock import FakeClock
 from tests.support.hub_tills import config_of, till_of
 from tests.support.waiting import eventually
-from tests.support.wire_till import WireTill, random_card
+from tests.support.wire_till import WireTill, enrolling, random_card
 
 
 async def import_beside(config: HubConfig, folder: Path, rows: str) -> None:
@@ -134,11 +134,11 @@ async def test_an_invitation_ends_after_ten_minutes(tmp_path: Path) -> None:
     async with running(config_of(tmp_path), clock) as hub:
         early, late = await hub.invite("store-1"), await hub.invite("store-1")
         clock.set_wall(clock.now() + timedelta(minutes=9, seconds=59))
-        assert (await enrol(hub.url, EnrolRequest(code=early, agent_version="1"))).store_id == "store-1"
+        assert (await enrol(hub.url, enrolling(early))).store_id == "store-1"
         clock.set_wall(clock.now() + timedelta(seconds=1))
 
         with pytest.raises(HubRefused, match="code_refused"):
-            await enrol(hub.url, EnrolRequest(code=late, agent_version="1"))
+            await enrol(hub.url, enrolling(late))
 
 
 async def test_an_invitation_ends_after_five_wrong_tries(tmp_path: Path) -> None:
@@ -147,11 +147,11 @@ async def test_an_invitation_ends_after_five_wrong_tries(tmp_path: Path) -> None
         wrong = code[:-1] + ("B" if code[-1] != "B" else "C")
         for _ in range(INVITATION_TRIES):
             with pytest.raises(HubRefused, match="code_refused"):
-                await enrol(hub.url, EnrolRequest(code=wrong, agent_version="1"))
+                await enrol(hub.url, enrolling(wrong))
 
         with pytest.raises(HubRefused, match="code_refused"):
-            await enrol(hub.url, EnrolRequest(code=code, agent_version="1"))
-        assert await enrol(hub.url, EnrolRequest(code=other.lower().replace("-", " "), agent_version="1"))
+            await enrol(hub.url, enrolling(code))
+        assert await enrol(hub.url, enrolling(other.lower().replace("-", " ")))
 
 
 async def test_no_secret_is_kept_readable(tmp_path: Path) -> None:

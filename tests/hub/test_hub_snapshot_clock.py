@@ -3,13 +3,12 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
-from sync.contract.protocol import EnrolRequest
 from sync.hub.config import HubConfig, HubSection
 from sync.hub.root import running
-from sync.hub_client import enrol, open_session
+from sync.hub_client import open_session
 from sync.runtime.clock import SystemClock
 from tests.support.clock import FakeClock
-from tests.support.wire_till import WireTill
+from tests.support.wire_till import WireTill, enrolled
 
 
 class SetBack(FakeClock):
@@ -23,8 +22,7 @@ class SetBack(FakeClock):
 async def till_at_a_hub(folder: Path, clock: FakeClock) -> AsyncIterator[WireTill]:
     config = HubConfig(hub=HubSection(state=folder / "hub", port=0))
     async with running(config, clock) as hub, open_session() as session:
-        enrolment = await enrol(hub.url, EnrolRequest(code=await hub.invite("store-1"), agent_version="1"))
-        yield WireTill(hub.url, enrolment, session)
+        yield await enrolled(hub.url, await hub.invite("store-1"), session)
 
 
 async def test_a_hub_whose_clock_is_set_back_a_day_still_gives_out_snapshots(tmp_path: Path) -> None:

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from sync.contract.protocol import EnrolAnswer, EnrolRequest, SnapshotManifest
+from sync.contract.protocol import EnrolAnswer, SnapshotManifest
 from sync.hub.config import HubConfig, HubSection
 from sync.hub.feed.snapshot_files import write_chunk
 from sync.hub.feed.snapshots import FRESH, KEPT
 from sync.hub.people.customers import put_customers
 from sync.hub.root import Hub, running
-from sync.hub_client import enrol, open_session
+from sync.hub_client import open_session
 from sync.hub_errors import HubBusy, HubRefused
 from sync.runtime.clock import Clock
 from tests.support.clock import FakeClock
 from tests.support.hub_books import NOW_MS, customer
 from tests.support.waiting import breath, eventually
-from tests.support.wire_till import WireTill, random_card
+from tests.support.wire_till import WireTill, enrolled, random_card
 
 # Small chunks make a small shop's snapshot long.
 CHUNK_ROWS = 10
@@ -42,11 +42,11 @@ async def hub_of(folder: Path, clock: Clock | None = None) -> AsyncIterator[Hub]
 
 @contextlib.asynccontextmanager
 async def till_of(hub: Hub, enrolment: EnrolAnswer | None = None) -> AsyncIterator[WireTill]:
-    if enrolment is None:
-        code = await hub.invite("store-1")
-        enrolment = await enrol(hub.url, EnrolRequest(code=code, agent_version="1"))
     async with open_session() as session:
-        yield WireTill(hub.url, enrolment, session)
+        if enrolment is None:
+            yield await enrolled(hub.url, await hub.invite("store-1"), session)
+        else:
+            yield WireTill(hub.url, enrolment, session)
 
 
 async def fill(hub: Hub, customers: int) -> None:

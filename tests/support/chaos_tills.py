@@ -16,7 +16,7 @@ from agent.screen import Screen
 from agent.store import Store, open_store
 from agent.store.outbox import OutboxFigures
 from sync.contract.identifiers import Scheme, identifier_id
-from sync.contract.protocol import EnrolAnswer, EnrolRequest, FeedPage
+from sync.contract.protocol import EnrolAnswer, FeedPage
 from sync.contract.signing import Prover, SigningKey
 from sync.hub.people.importing import Desk, Fault, import_customers
 from sync.hub_client import HubClient, enrol, open_session
@@ -28,6 +28,7 @@ from sync.runtime.clock import SystemClock
 from sync.runtime.state_lock import private_folder
 from tests.support.clock import FakeClock
 from tests.support.hubs import HubUnderTest
+from tests.support.wire_till import enrolling
 
 KEY = bytes(range(32))
 # A hub on loopback answers within milliseconds, on a busy machine within half a second; a black hole is told soon.
@@ -154,8 +155,10 @@ async def chaos_till(
 
 
 async def enrolled(hub: HubUnderTest, store_id: str = "store-1") -> EnrolAnswer:
-    """Return a new terminal of that hub."""
-    return await enrol(hub.url, EnrolRequest(code=await hub.invite(store_id), agent_version="0.1.0"))
+    """Return a new terminal of that hub, which hears of the terminal's key at its first hello."""
+    answer = await enrol(hub.url, enrolling(await hub.invite(store_id)))
+    await hub.forget_key(answer.terminal_id)
+    return answer
 
 
 async def _keep_nothing(_: str) -> None:

@@ -43,6 +43,14 @@ class HubUnderTest:
     async def revoke(self, terminal_id: str) -> None:
         await self.inside.writer.write(lambda connection: revoke(connection, terminal_id, datetime.now(UTC)))
 
+    async def forget_key(self, terminal_id: str) -> None:
+        """Make it a terminal as they were enrolled before they had keys: the hub keeps that of its next hello."""
+        await self.inside.writer.write(
+            lambda connection: connection.execute(
+                "UPDATE terminals SET public_key = NULL WHERE terminal_id = ?", (terminal_id,)
+            )
+        )
+
 
 @contextlib.asynccontextmanager
 async def hub_in_process(

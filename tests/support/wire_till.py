@@ -30,6 +30,7 @@ from sync.contract.protocol import (
     BATCH_CONTENT_TYPE,
     EPOCH_HEADER,
     EnrolAnswer,
+    EnrolledBefore,
     EnrolRequest,
     FeedPage,
     HelloAnswer,
@@ -221,11 +222,15 @@ class WireTill:
             return response.status, json.loads(gzip.decompress(raw) if packed else raw)
 
 
+def enrolling(code: str, before: EnrolledBefore | None = None, key: SigningKey | None = None) -> EnrolRequest:
+    """Return what a terminal asks for with a code, by default with a new key."""
+    return EnrolRequest(code=code, agent_version="0.1.0", public_key=(key or random_key()).public, before=before)
+
+
 async def enrolled(url: str, code: str, session: aiohttp.ClientSession, ca_file: Path | None = None) -> WireTill:
     """Turn a code into a terminal that signs with a key of its own."""
     key = random_key()
-    request = EnrolRequest(code=code, agent_version="0.1.0", public_key=key.public)
-    return WireTill(url, await enrol(url, request, ca_file), session, key)
+    return WireTill(url, await enrol(url, enrolling(code, key=key), ca_file), session, key)
 
 
 def random_card() -> str:

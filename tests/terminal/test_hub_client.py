@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import pytest
 
 from sync.contract.protocol import (
-    EnrolRequest,
     FeedPage,
     HelloAnswer,
     HelloRequest,
@@ -26,6 +25,7 @@ from sync.hub_errors import (
 from sync.hub_line import ANSWER_BYTES_MAX, RETRY_AFTER_S_MAX, retry_after_s
 from tests.support.proxy import Fault, FaultProxy, fault_proxy
 from tests.support.scripted_hub import BATCH, FAST, INC, VERDICTS, ScriptedHub, served
+from tests.support.wire_till import enrolling
 
 NOW = datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
 
@@ -329,7 +329,7 @@ async def test_enrolling_brings_what_a_terminal_keeps(door: ScriptedHub) -> None
     }
     door.sends(201, json.dumps(body).encode(), "application/json")
 
-    answer = await enrol(door.url, EnrolRequest(code="ABCD-EFGH", agent_version="0.1.0"))
+    answer = await enrol(door.url, enrolling("ABCD-EFGH"))
 
     assert (answer.terminal_id, answer.store_id) == ("t1", "s1")
     method, path, headers, _ = door.requests[0]
@@ -340,4 +340,4 @@ async def test_enrolling_brings_what_a_terminal_keeps(door: ScriptedHub) -> None
 async def test_a_used_code_is_refused_by_its_name(door: ScriptedHub) -> None:
     door.refuses(403, "code_used")
     with pytest.raises(HubRefused, match="code_used"):
-        await enrol(door.url, EnrolRequest(code="ABCD-EFGH", agent_version="0.1.0"))
+        await enrol(door.url, enrolling("ABCD-EFGH"))
