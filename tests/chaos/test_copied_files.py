@@ -12,11 +12,13 @@ from collections import Counter as Tally
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from sync.contract.protocol import EnrolAnswer
+from sync.hub.feed.digests import sum_up
 from sync.hub.uploads.fences import is_quarantined
 from sync.hub.uploads.quarantine import release_step
 from sync.runtime.sqlite_file import Connection
@@ -40,9 +42,9 @@ class Shop:
     enrolment: EnrolAnswer
     clock: FakeClock = field(default_factory=FakeClock)
 
-    def till(self, name: str = "till") -> AbstractAsyncContextManager[ChaosTill]:
-        """Start the till on the files in a folder of this name."""
-        return chaos_till(self.folder / name, self.enrolment, self.hub.url, self.clock)
+    def till(self, name: str = "till", inc: str | None = None) -> AbstractAsyncContextManager[ChaosTill]:
+        """Start the till on the files in a folder of this name; with `inc` as if that process had never ended."""
+        return chaos_till(self.folder / name, self.enrolment, self.hub.url, self.clock, inc)
 
     async def sell(self, till: ChaosTill, *sale_ids: str) -> None:
         for sale_id in sale_ids:
@@ -74,6 +76,27 @@ class Shop:
         terminal_id, now = self.enrolment.terminal_id, self.clock.now()
         while (await self.hub.inside.writer.write(lambda c: release_step(c, terminal_id, now))).total:
             pass
+
+    async def greet(self, till: ChaosTill) -> None:
+        """Let the till say hello, and send what it then believes the hub to lack."""
+        till.line.want_hello(till.line.epoch)
+        await passing(self.clock, lambda: till.line.epoch is not None and not till.line.hello_wanted.is_set())
+
+    async def is_same(self, till: ChaosTill) -> bool:
+        """Tell whether the till's cache holds what the hub holds, by their digests."""
+        _, sums = await self.hub.inside.reader.read(sum_up)
+        async with asyncio.TaskGroup() as group:
+            buckets = group.create_task(till.store.cache.buckets())
+            await passing(self.clock, buckets.done)
+        return tuple(buckets.result()) == tuple(sums.buckets())
+
+    async def prune(self, till: ChaosTill) -> int:
+        """Let two days pass by the hub's clock, prune what was settled before them, and return how many events."""
+        pruned = await till.store.pruner.step(timedelta(days=1), self.clock.now())
+        await self.greet(till)
+        while step := await till.store.pruner.step(timedelta(days=1), self.clock.now() + timedelta(days=2)):
+            pruned += step
+        return pruned
 
     async def balance(self) -> int:
         return await self.hub.inside.reader.read(_balance)
@@ -180,6 +203,49 @@ async def test_f49_two_tills_on_copies_of_one_disk_are_noticed_and_the_events_of
     assert await shop.balance() == POINTS * len(sold)
     async with shop.till() as one:
         await shop.until_shows(one, len(sold))
+
+
+async def test_f49_a_copied_machine_and_its_original_show_the_truth_after_a_release_and_prune_again(shop: Shop) -> None:
+    inc = "5a" * 8
+    async with shop.till(inc=inc) as till:
+        await shop.sell(till, "before-1", "before-2")
+        await shop.until_shows(till, 2)
+    await shop.copy("till", "copy")
+    async with shop.till(inc=inc) as ours, shop.till("copy", inc) as theirs:
+        both = (ours, theirs)
+
+        def shown() -> list[tuple[int, int]]:
+            return [(till.shown(ANN), till.pending(ANN)) for till in both]
+
+        await shop.sell(ours, "ours-1")
+        await shop.until_sent(ours)
+        await shop.sell(theirs, *(f"theirs-{number}" for number in range(4)))
+        await shop.until_sent(theirs)
+        await shop.until_shows(theirs, 3)
+        assert theirs.outbox().parked == 4
+        for till in both:  # each hello says again how far the hub has them
+            await shop.greet(till)
+            assert shown() == [(POINTS * 3, 0)] * 2
+
+        await shop.release()
+        for till in both:
+            await shop.until_shows(till, 7)
+            await shop.greet(till)
+            await shop.until_sent(till)
+        assert shown() == [(POINTS * 7, 0)] * 2
+        assert [till.outbox().waiting + till.outbox().parked for till in both] == [0, 0]
+
+        await shop.sell(ours, "ours-2")
+        await shop.until_sent(ours)
+        await shop.sell(theirs, "theirs-4", "theirs-5")
+        await shop.until_sent(theirs)
+        await shop.release()
+        for till in both:
+            await shop.until_shows(till, 10)
+            assert await shop.is_same(till)
+        assert (await shop.balance(), max((await shop.at_hub())["applied"].values())) == (POINTS * 10, 1)
+        # All but the newest row, which says where the next one stands.
+        assert [await shop.prune(till) for till in both] == [3, 7]
 
 
 def _sales(connection: Connection) -> dict[str, Tally[str]]:

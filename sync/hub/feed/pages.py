@@ -80,22 +80,31 @@ def page_text(page: Page, epoch: str, now: datetime) -> str:
 def covered(connection: Connection, terminal_id: str, pos: int, after: int = -1) -> dict[str, int]:
     """Return, per incarnation of a terminal, the last seq whose effects all stand at `pos` or before.
 
-    Only incarnations with events after position `after`; by default all.
+    Only incarnations with events after position `after`; by default all. Where two histories of one met, both ask
+    under one name, and the one that reaches further counts: what the other one sends later is covered when it comes.
     """
     streams = connection.execute(
-        "SELECT stream, inc, through, last_pos FROM streams WHERE terminal_id = ? AND last_pos > ? AND fork_of IS NULL",
+        "WITH moved (inc) AS"
+        " (SELECT DISTINCT coalesce(fork_of, inc) FROM streams WHERE terminal_id = ?1 AND last_pos > ?2)"
+        " SELECT moved.inc, stream, 1, through, last_pos FROM moved"
+        " JOIN streams ON streams.terminal_id = ?1 AND streams.inc = moved.inc"
+        " UNION ALL SELECT fork_of, stream, fork_at, through, last_pos FROM moved"
+        " JOIN streams ON streams.terminal_id = ?1 AND fork_of = moved.inc",
         (terminal_id, after),
     ).fetchall()
-    seqs = {
-        inc: through if newest <= pos else _last_seq_at(connection, stream, through, pos)
-        for stream, inc, through, newest in streams
-    }
+    seqs: dict[str, int] = {}
+    for inc, stream, first, through, newest in streams:
+        seq = through if newest <= pos else _last_seq_at(connection, stream, first, through, pos)
+        seqs[inc] = max(seqs.get(inc, 0), seq)
     return {inc: seq for inc, seq in seqs.items() if seq}
 
 
-def _last_seq_at(connection: Connection, stream: int, through: int, pos: int) -> int:
-    """Return the last seq of a stream whose position is at most `pos`, by halving: positions never fall with seq."""
-    low, high = 0, through
+def _last_seq_at(connection: Connection, stream: int, first: int, through: int, pos: int) -> int:
+    """Return the last seq of a stream, which begins at `first`, whose position is at most `pos`, 0 for none.
+
+    By halving: positions never fall with seq.
+    """
+    low, high = first - 1, through
     while low < high:
         middle = (low + high + 1) // 2
         row = connection.execute("SELECT pos FROM events WHERE number = ?", (event_number(stream, middle),)).fetchone()
@@ -103,7 +112,7 @@ def _last_seq_at(connection: Connection, stream: int, through: int, pos: int) ->
             low = middle
         else:
             high = middle - 1
-    return low
+    return low if low >= first else 0
 
 
 def _whole(connection: Connection, after: int, limit: int, until: int) -> tuple[list[_Entry], int]:

@@ -4,6 +4,7 @@ import logging
 from typing import NamedTuple
 
 from sync.contract.allowance import AllowancesWord
+from sync.contract.cursors import FeedCursor, read_cursor
 from sync.contract.protocol import (
     BATCH_BYTES_MAX,
     BATCH_EVENTS_MAX,
@@ -19,6 +20,7 @@ from sync.contract.versions import common_protocol, is_older
 from sync.hub.books.held import final_outcomes
 from sync.hub.escrow.allowances import Asker
 from sync.hub.escrow.reserving import greet
+from sync.hub.feed.feed_log import last_pos
 from sync.hub.founding import Founding
 from sync.hub.programs import newest_program
 from sync.hub.terminals.roster import (
@@ -149,6 +151,7 @@ class Reception:
         incs = [incarnation.inc for incarnation in request.incarnations]
 
         asker = Asker(terminal.terminal_id, terminal.store_id, self._founding.epoch)
+        place = read_cursor(request.cursor) if request.cursor is not None else None
 
         def work(connection: Connection) -> _Heard:
             note_clocks(connection, terminal.terminal_id, request, now)
@@ -159,7 +162,9 @@ class Reception:
                     connection, terminal.terminal_id, request.held, request.cursor, self._founding.epoch
                 ),
                 word=greet(connection, asker, request, now),
-                applied=applied(connection, terminal.terminal_id, incs),
+                applied=applied(
+                    connection, terminal.terminal_id, incs, knows_epoch=self._is_current(connection, place)
+                ),
                 terminals=count(connection),
             )
 
@@ -178,6 +183,10 @@ class Reception:
             allowances=heard.word,
             min_agent=self._min_agent or None,
         )
+
+    def _is_current(self, connection: Connection, place: FeedCursor | None) -> bool:
+        """Tell whether a cursor is of this very history of the hub."""
+        return place is not None and place.hub_epoch == self._founding.epoch and place.position <= last_pos(connection)
 
     def check_version(self, terminal: Terminal) -> None:
         """Refuse downloads to a terminal whose last hello was said by too old a program.

@@ -109,18 +109,32 @@ def kept_verdicts(connection: Connection, stream: int, first: int, last: int) ->
     return [KeptVerdict(Outcome(outcome), Reason(reason) if reason else None, raw) for outcome, reason, raw in rows]
 
 
-def applied_through(connection: Connection, terminal_id: str, incs: Sequence[str]) -> dict[str, int]:
-    """Return how far the books hold each of these incarnations; 0 for one they never saw."""
-    return {one.inc: one.through for one in applied(connection, terminal_id, incs)}
+def applied(
+    connection: Connection, terminal_id: str, incs: Sequence[str], *, knows_epoch: bool = False
+) -> tuple[AppliedThrough, ...]:
+    """Return how far the books hold each of these incarnations, and the chain there; 0 for one they never saw.
 
-
-def applied(connection: Connection, terminal_id: str, incs: Sequence[str]) -> tuple[AppliedThrough, ...]:
-    """Return how far the books hold each of these incarnations, and the chain there; 0 for one they never saw."""
+    Where two histories of an incarnation met, nobody can tell which of them asks. A terminal that `knows_epoch` has
+    been told less since the epoch began, and all that it believes since then is here, whichever it is: it is told of
+    the one that reaches furthest. Any other may believe what a restored hub has lost: it is told what both share.
+    """
+    wanted = (terminal_id, json.dumps(incs))
     rows = connection.execute(
         "SELECT inc, through, chain FROM streams WHERE terminal_id = ? AND inc IN (SELECT value FROM json_each(?))",
-        (terminal_id, json.dumps(incs)),
+        wanted,
     )
-    held = {inc: (through, chain) for inc, through, chain in rows}
+    held: dict[str, tuple[int, bytes | None]] = {inc: (through, chain) for inc, through, chain in rows}
+    forks = connection.execute(
+        "SELECT fork_of, fork_at, through, chain FROM streams"
+        " WHERE terminal_id = ? AND fork_of IN (SELECT value FROM json_each(?)) ORDER BY stream",
+        wanted,
+    )
+    for inc, first, through, chain in forks:
+        furthest = held[inc][0]
+        if knows_epoch and through > furthest:
+            held[inc] = (through, chain)
+        elif not knows_epoch and first <= furthest:
+            held[inc] = (first - 1, None)
     return tuple(_applied(inc, *held.get(inc, (0, None))) for inc in incs)
 
 
