@@ -1,5 +1,6 @@
 """Faults of time and of numbers: clocks that jump, a line that flaps, a thousand tills at once, a hub that is slow."""
 
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Coroutine
@@ -11,13 +12,17 @@ from typing import Any, TypeVar
 import pytest
 
 from sync.contract.identifiers import Identifier, Scheme
-from sync.contract.protocol import PresentedIdentifier
-from sync.hub.terminals.reception import HELLOS_PER_S, SPREAD_S_MAX
+from sync.contract.protocol import PresentedIdentifier, UploadAnswer
+from sync.hub.terminals.reception import HELLOS_PER_S
 from sync.hub_errors import HubBusy, HubError, HubUnreachable
 from sync.pump.pace import EVENTS_MIN, Pace, delay_s
+from sync.pump.ports import Batch
 from sync.pump.pusher import HELLO_EVERY_S
+from sync.runtime.sqlite_file import Connection
 from tests.support import shop
 from tests.support.clock import FakeClock
+from tests.support.hub_tills import till_of
+from tests.support.hubs import hub_in_process
 from tests.support.pump_fakes import INC, MemoryHub, running
 from tests.support.pusher_rig import PusherRig
 
@@ -159,9 +164,54 @@ def test_a_thousand_tills_told_to_wait_the_same_time_do_not_come_in_the_same_sec
     assert max(tenth.values()) <= AGENTS / 2
 
 
-def test_the_hub_spreads_a_fleet_that_reconnects_over_as_many_seconds_as_it_needs() -> None:
-    """F54: what a hello answers; a till waits a random part of it before it sends its backlog."""
-    assert min(AGENTS // HELLOS_PER_S, SPREAD_S_MAX) * HELLOS_PER_S >= AGENTS
+class SpreadingHub(MemoryHub):
+    """A hub that is away at first, spreads the tills as the product does, and notes when each of them uploads."""
+
+    uploaded_at_s = 0.0
+
+    async def upload(self, batch: Batch, hub_epoch: str) -> UploadAnswer:
+        self.uploaded_at_s = self.uploaded_at_s or self.clock.monotonic()
+        return await super().upload(batch, hub_epoch)
+
+
+async def _uploads_by_second(spread_s: int) -> Counter[int]:
+    """Return when the pushers of a whole fleet send their backlog, after a loss that hit all at once."""
+    clock = FakeClock()
+    hubs = []
+    async with contextlib.AsyncExitStack() as fleet:
+        for _ in range(AGENTS):
+            rig = PusherRig(clock)
+            hub = SpreadingHub(clock, reconnect_spread_s=spread_s)
+            rig.hub = rig.pusher._hub = hub
+            hub.fail("hello", HubUnreachable("no_connection"))
+            rig.journal.commit()
+            await fleet.enter_async_context(running(rig.pusher.run()))
+            hubs.append(hub)
+        start_s = clock.monotonic()
+        await clock.advance(PACE.floor_s * 4 + spread_s)
+    assert all(hub.uploaded_at_s for hub in hubs)
+    return Counter(int(hub.uploaded_at_s - start_s) for hub in hubs)
+
+
+def _enrol_all(connection: Connection) -> None:
+    connection.executemany(
+        "INSERT INTO terminals (terminal_id, store_id, name, credential_hash, enrolled_ms, hello_ms, agent_version) "
+        "VALUES (?, 'store-1', '', ?, 0, 0, '')",
+        [(f"till-{number}", str(number).encode().ljust(32)) for number in range(1, AGENTS)],
+    )
+
+
+async def test_the_hub_spreads_a_fleet_that_reconnects_over_as_many_seconds_as_it_needs(tmp_path: Path) -> None:
+    """F54: a thousand pushers, each of which waits a random part of what the hello of a hub of so many answers."""
+    async with hub_in_process(tmp_path) as hub, till_of(hub.inside) as till:
+        await hub.inside.writer.write(_enrol_all)
+        spread_s = (await till.hello()).reconnect_spread_s
+    together = await _uploads_by_second(0)
+    spread = await _uploads_by_second(spread_s)
+
+    assert max(together.values()) > AGENTS / 3  # what it is for
+    assert max(spread.values()) <= HELLOS_PER_S * 1.4
+    assert len(spread) >= AGENTS / HELLOS_PER_S
 
 
 class SlowHub(MemoryHub):

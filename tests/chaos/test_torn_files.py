@@ -8,18 +8,20 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.store import Store
+from agent.store import Store, open_store
 from agent.store.files import cache_file, till_file
 from sync.contract.protocol import BalancePut
 from sync.hub.uploads.batch import Sender
 from sync.runtime.database import Writer
 from sync.runtime.sqlite_file import Connection, DatabaseFile, open_for_reading, open_for_writing
 from tests.support import shop
+from tests.support.clock import FakeClock
 from tests.support.hub_books import Books, open_books
 from tests.support.hub_events import CARD, reversal, sale
 
@@ -166,6 +168,7 @@ async def test_f29_wherever_the_log_is_cut_whole_sales_stand_in_order_and_no_num
             await shop.credit(store, f"s-{number}")
             ends.append((state / "till.db-wal").stat().st_size)
         log, whole = (state / "till.db-wal").read_bytes(), (state / "till.db").read_bytes()
+        given = {event["id"]: event for events in await _batches(store) for event in events}
     assert len(set(ends)) == len(ends)
     for at in sorted({*ends, *(end - 1 for end in ends[1:]), *range(LOG_HEAD, len(log), len(log) // LOG_CUTS)}):
         cut = tmp_path / f"cut-{at}"
@@ -174,6 +177,17 @@ async def test_f29_wherever_the_log_is_cut_whole_sales_stand_in_order_and_no_num
         (cut / "till.db-wal").write_bytes(log[:at])
         committed = sum(end <= at for end in ends[1:])
         assert _till_rows(cut) == (committed, committed, committed, committed, 1)
+        async with _started(cut) as store:
+            await shop.credit(store, "s-after")
+            (*again, after) = [event for events in await _batches(store) for event in events]
+        assert again == list(given.values())[:committed]
+        assert (after["seq"], after["id"] in given) == (1, False)
+
+
+def _started(folder: Path) -> AbstractAsyncContextManager[Store]:
+    """The till's store as a start of the program opens it: nobody tells it the name of its incarnation."""
+    clock = FakeClock(shop.MORNING)
+    return open_store(folder, shop.DATABASE_KEY, terminal_id=shop.TERMINAL_ID, store_id=shop.STORE_ID, clock=clock)
 
 
 @pytest.mark.parametrize("rubbish", [b"\0" * 5000, bytes(range(256)) * 40], ids=["zeros", "noise"])
