@@ -23,6 +23,7 @@ from sync.hub.commands import (
     NotDone,
     end_recovery,
     erase_customer,
+    forget_presented,
     merge_customers,
     release_allowances,
     show_allowances,
@@ -52,7 +53,7 @@ from sync.hub.terminals.roster import INVITATION_MINUTES, INVITATION_TRIES, Plac
 from sync.runtime.clock import SystemClock
 from sync.runtime.database import open_reader
 from sync.runtime.http_server import ServeError
-from sync.runtime.printing import counted, until_unread
+from sync.runtime.printing import counted, tell, until_unread
 from sync.runtime.settings import SettingsError, load
 from sync.runtime.sqlite_file import DatabaseError, driver_notice
 from sync.runtime.state_lock import PRIVATE_FILE, AlreadyRunning
@@ -96,7 +97,7 @@ def _run_command(arguments: Sequence[str] | None) -> int:
 async def _run(options: argparse.Namespace, config: HubConfig) -> int:
     if notice := driver_notice():
         logging.getLogger(__name__).warning(notice)
-    await run(config, lambda url: print(f"loyalty-hub is ready: {url}", flush=True), is_restored=options.restored)
+    await run(config, lambda url: tell(f"loyalty-hub is ready: {url}"), is_restored=options.restored)
     return DONE
 
 
@@ -195,6 +196,11 @@ async def _erase(options: argparse.Namespace, config: HubConfig) -> int:
     if options.customer is None:
         return _say("name the customer to erase, or ask for --status", WRONG)
     print(await erase_customer(config, options.customer, is_sure=options.yes))
+    return DONE
+
+
+async def _forget(options: argparse.Namespace, config: HubConfig) -> int:
+    print(await forget_presented(config, options.file))
     return DONE
 
 
@@ -316,6 +322,9 @@ def _add_customers(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     erasing.add_argument("--yes", action="store_true", help="do it; without, only say what would be erased")
     erasing.add_argument(
         "--status", action="store_true", help="list the erasures and the tills that have not heard yet"
+    )
+    _add(customers, "forget", _forget, "erase what was presented at a till and leads to nobody").add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="a card, phone or e-mail a line; default: standard input"
     )
 
 

@@ -5,7 +5,11 @@ are enough, and a terminal's history is no place for people.
 """
 
 import asyncio
+import json
+import sys
+from pathlib import Path
 
+from sync.contract.identifiers import Scheme, identifier_id, normalise
 from sync.hub.books.redemption_rows import listed_risks
 from sync.hub.config import HubConfig
 from sync.hub.escrow.allowances import listed as open_allowances
@@ -17,11 +21,14 @@ from sync.hub.people.customer_rows import Leaving
 from sync.hub.people.customers import put_customers
 from sync.hub.people.erasures import erased_on, listed
 from sync.hub.people.merging import merge, unmerge
+from sync.hub.people.presented import erase
 from sync.hub.root import desk, is_running
 from sync.runtime.clock import SystemClock
 from sync.runtime.database import Writer
 from sync.runtime.printing import counted
 from sync.runtime.sqlite_file import Connection
+
+_OLD_PAGES = "hub.db-wal holds older pages until the hub has been idle for a moment"
 
 
 class NotDone(Exception):
@@ -86,7 +93,7 @@ async def erase_customer(config: HubConfig, customer_id: str, *, is_sure: bool) 
     said = (
         f"{named} erased; the ledger keeps its rows without a person\nwhich tills have heard: customers erase --status"
     )
-    return said if log_is_clean else f"{said}\nhub.db-wal holds older pages until the hub has been idle for a moment"
+    return said if log_is_clean else f"{said}\n{_OLD_PAGES}"
 
 
 async def show_erasures(config: HubConfig) -> str:
@@ -100,6 +107,33 @@ async def show_erasures(config: HubConfig) -> str:
             f"{erasure.customer_id:24}  {erasure.at:%Y-%m-%d %H:%M:%SZ}  {tills or 'every till has erased it'}"
         )
     return "\n".join(lines) or "nobody was erased"
+
+
+async def forget_presented(config: HubConfig, file: Path | None) -> str:
+    """Erase cards, phones and e-mails that were presented at a till and lead to no customer, one in each line.
+
+    They are read from a file or from standard input, because a command line is seen and kept. None is printed.
+
+    Raises:
+        NotDone: a line is none of these; nothing was changed.
+    """
+    lines = await asyncio.to_thread(_lines, file)
+    async with desk(config) as (writer, founding):
+        key, country_code = founding.identifier_key, config.hub.country_code
+        ids = {number: _ids_of(key, line, country_code) for number, line in enumerate(lines, 1) if line.strip()}
+        bad = [f"line {number}" for number in ids if not ids[number]]
+        if bad or not ids:
+            first = [*bad, "what was given"][0]
+            raise NotDone(f"{first} is no card, phone or e-mail; write one in each line, nothing was changed")
+        erased = await writer.write(lambda connection: erase(connection, set().union(*ids.values())))
+        log_is_clean = await _clean_log(writer)
+        owners = await writer.write(lambda connection: {number: _owners(connection, ids[number]) for number in ids})
+    said = [
+        f"line {number}: {'erased' if ids[number] & erased else 'nothing was kept of it'}"
+        + "".join(f"; it leads to {one}, see: customers erase" for one in owners[number])
+        for number in ids
+    ]
+    return "\n".join(said if log_is_clean else [*said, _OLD_PAGES])
 
 
 async def show_allowances(config: HubConfig) -> str:
@@ -178,6 +212,24 @@ async def end_recovery(config: HubConfig, *, is_sure: bool) -> str:
             )
         await writer.write(end)
     return "recovery is over; what waited for it is judged by the running hub, or at its next start"
+
+
+def _lines(file: Path | None) -> list[str]:
+    return (file.read_text(encoding="utf-8", errors="replace") if file is not None else sys.stdin.read()).splitlines()
+
+
+def _ids_of(key: bytes, text: str, country_code: str) -> set[str]:
+    """Return the ids that a text may have, by the kind that it is taken for."""
+    written = {scheme: normalise(scheme, text, country_code=country_code) for scheme in Scheme}
+    return {identifier_id(key, scheme, value) for scheme, value in written.items() if value is not None}
+
+
+def _owners(connection: Connection, ids: set[str]) -> list[str]:
+    rows = connection.execute(
+        "SELECT DISTINCT customer_id FROM identifiers WHERE id IN (SELECT value FROM json_each(?)) ORDER BY 1",
+        (json.dumps(sorted(ids)),),
+    )
+    return [row[0] for row in rows.fetchall()]
 
 
 def _now_ms() -> int:

@@ -24,6 +24,7 @@ from sync.hub.feed.feed_log import last_pos, prune
 from sync.hub.feed.head import Head
 from sync.hub.feed.snapshots import Snapshots
 from sync.hub.founding import EPOCH_BYTES, IDENTIFIER_KEY_BYTES, Founding, database_file, found, renew_epoch
+from sync.hub.people.presented import forget_old
 from sync.hub.programs import enact, read_program
 from sync.hub.terminals.reception import Reception
 from sync.hub.terminals.roster import Place, invite, new_code
@@ -213,6 +214,8 @@ async def _loops(services: Services, config: HubConfig) -> AsyncIterator[None]:
             now = services.clock.now()
             while await services.writer.write(partial(prune_closed, now=now)):
                 pass
+            while await services.writer.write(partial(forget_old, now=now)):
+                await services.writer.empty_log()
             services.snapshots.drop_old()
             await services.clock.sleep(TIDY_EVERY_S)
 
