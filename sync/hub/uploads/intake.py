@@ -253,13 +253,13 @@ def _move_head(connection: Connection, upload: Upload, piece: Piece, posting: Po
 def replay_or_leave(
     connection: Connection, event: ParkedEvent, now: datetime, *, is_recovered: bool = False
 ) -> int | None:
-    """Judge a parked event anew; None where this version cannot judge it either."""
+    """Judge a parked event anew; None where this version cannot judge it either, or it still waits."""
     pos = tried(connection, lambda: replay(connection, event, now, is_recovered=is_recovered))
     return None if isinstance(pos, Bug) else pos
 
 
-def replay(connection: Connection, event: ParkedEvent, now: datetime, *, is_recovered: bool = False) -> int:
-    """Judge one parked event anew in the caller's transaction; return the feed's new position.
+def replay(connection: Connection, event: ParkedEvent, now: datetime, *, is_recovered: bool = False) -> int | None:
+    """Judge one parked event anew in the caller's transaction; return the feed's new position, None while it is held.
 
     `is_recovered` where all that a recovery waits for is there, and it is about to end.
     """
@@ -267,7 +267,7 @@ def replay(connection: Connection, event: ParkedEvent, now: datetime, *, is_reco
     posting.known.is_recovering = posting.known.is_recovering and not is_recovered
     posting.settle(event.origin, event.item)
     write(connection, event.store_id, posting, int(now.timestamp() * 1000))
-    return posting.known.last_pos
+    return posting.known.last_pos if posting.feed else None
 
 
 def _repeat(connection: Connection, upload: Upload, piece: Piece, differing: list[int]) -> list[Verdict]:
