@@ -1,5 +1,6 @@
 """Printing: what a command says on standard output, to a person or into a pipe."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -16,10 +17,25 @@ def until_unread(command: Callable[[], int], unread: int) -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # what is still held back goes there at the end
-        os.close(nowhere)
+        _let_go()
         return unread
+
+
+def tell(line: str) -> None:
+    """Print a line at once, or go on without it where the disk under standard output is full: it is news, not work."""
+    try:
+        print(line, flush=True)  # noqa: T201
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _let_go()
+
+
+def _let_go() -> None:
+    """Send what is still held back, and all that follows, nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def counted(number: int, noun: str) -> str:

@@ -79,9 +79,13 @@ class Program:
         async with asyncio.timeout(STOP_S):
             return await self.process.wait()
 
+    def _said(self) -> str:
+        # What is no plain file may have no end.
+        return self.log.read_text(encoding="utf-8")[-2000:] if self.log.is_file() else ""
+
     async def _is_healthy(self) -> bool:
         assert self.process is not None
-        assert self.process.returncode is None, self.log.read_text(encoding="utf-8")[-2000:]
+        assert self.process.returncode is None, self._said()
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async with aiohttp.ClientSession() as session, session.get(self.health_url) as response:
                 return response.status == 200
