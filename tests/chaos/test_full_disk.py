@@ -5,12 +5,18 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.store import Store
 from sync.runtime.sqlite_file import Connection, DatabaseFull
 from tests.support import shop
+from tests.support.chaos_tills import import_cards
+from tests.support.hubs import hub_in_process
+from tests.support.machine_books import hub_books
+from tests.support.redeeming import ANN, open_shop_till
+from tests.support.waiting import eventually
 
 DISK_MB = 40
 
@@ -89,6 +95,44 @@ async def test_a_full_disk_refuses_sales_drains_the_outbox_and_resumes(small_dis
         await shop.credit(store, "refused", 100)
         assert store.outbox.figures().waiting == 1
         assert (small_disk / "ballast").exists()
+
+
+async def test_f31_a_redemption_on_a_full_disk_is_refused_kindly_and_takes_not_a_point(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    async with hub_in_process(tmp_path / "hub") as hub:
+        await import_cards(hub, tmp_path, (1,), 100)
+        async with open_shop_till(small_disk, hub) as till:
+            store = till.till.store
+            store.allowances.wish(ANN, 100)
+            await eventually(lambda: till.left() == 100)
+            assert (await till.redeem("d-0", 10))[0] == 200
+            await till.until_quiet()
+            filler = await asyncio.to_thread(_fill, small_disk)
+            await _sell_until_full(store)
+
+            for path in ("redeem", "again", "give back"):
+                status, problem = await (till.undo("d-0", "u-0") if path == "give back" else till.redeem("d-1", 60))
+                assert (status, problem["code"]) == (507, "disk_full")
+                assert "nothing was recorded" in problem["title"]
+            assert till.left() == 90
+            assert await store.journal._reader.read(_spent) == ([(10,)], [("d-0", 0)], "ok")
+
+            filler.unlink()
+            await store.ballast.look(store.journal.checkpoint)
+            assert (await till.redeem("d-1", 60))[0] == 200
+            assert (await till.undo("d-0", "u-0"))[1]["state"] == "given_back"
+            await till.until_quiet()
+    books = await hub_books(tmp_path / "hub")
+    assert [books.names()[name] for name in ("d-0", "d-1", "u-0")] == [1, 1, 1]
+    assert (books.posted[ANN], books.risks) == (40, [])
+
+
+def _spent(connection: Connection) -> tuple[list[Any], list[Any], str]:
+    """What was taken of allowances, the redemptions with whether they were taken back, and how the file is."""
+    (check,) = connection.execute("PRAGMA integrity_check").fetchone() or ("",)
+    spends = connection.execute("SELECT points FROM spends").fetchall()
+    return spends, connection.execute("SELECT redemption_id, is_reversed FROM redemptions").fetchall(), check
 
 
 async def test_a_till_starts_on_a_full_disk_by_giving_up_its_ballast(small_disk: Path) -> None:
