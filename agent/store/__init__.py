@@ -102,9 +102,9 @@ async def open_store(  # noqa: PLR0913 - the settings of one file
         stack.push(damaged.heard)
         files = await stack.enter_async_context(_open_files(folder, key, till, damaged))
         writer, reader, live, near = files.writer, files.reader, files.live, files.near
-        await stack.enter_async_context(trusting(folder, writer, clock, trusted_disk=trusted_disk))
+        marker = await stack.enter_async_context(trusting(folder, writer, clock, trusted_disk=trusted_disk))
         journal = EventJournal(writer, reader, terminal, clock, ballast, lambda: live.coverage)
-        allowances = Allowances(folder, writer, near, reader, clock)
+        allowances = Allowances(writer, near, reader, clock, marker)
         cache = await stack.enter_async_context(CustomerCache(live, near, reader, journal, clock, allowances.ask_again))
         yield Store(
             journal,
@@ -121,7 +121,7 @@ async def open_store(  # noqa: PLR0913 - the settings of one file
             damaged,
             Wiper(folder, journal, ballast, live.traces, cache.cursor),
             allowances,
-            Redeemer(writer, journal, ballast),
+            Redeemer(writer, journal, ballast, marker),
         )
 
 

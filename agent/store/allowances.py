@@ -10,10 +10,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from agent.purse import Given, Held, Purse, Reading
-from agent.store.trust import TRUST_COLUMNS, note_heard, note_time, read_trust, reading, renew, trust_of
+from agent.store.trust import TRUST_COLUMNS, Marker, note_heard, note_time, read_trust, reading, trust_of
 from sync.contract.allowance import (
     ALLOWANCES_PER_TERMINAL_MAX,
     WANTS_PER_CALL_MAX,
@@ -59,9 +58,9 @@ class _Question:
 class Allowances:
     """What this till may spend. Used on the event loop; `notice` is set whenever the hub should be asked something."""
 
-    def __init__(self, folder: Path, writer: Writer, near: NearReader, reader: Reader, clock: Clock) -> None:
-        """Take the state folder and the till's connections."""
-        self._folder = folder
+    def __init__(self, writer: Writer, near: NearReader, reader: Reader, clock: Clock, marker: Marker) -> None:
+        """Take the till's connections, and the marker that no older file may fit."""
+        self._marker = marker
         self._writer = writer
         self._near = near
         self._reader = reader
@@ -130,8 +129,6 @@ class Allowances:
         when, by_hello = question.when, question.by_hello
         try:
             touched = await self._writer.write(lambda connection: _replace(connection, when, word, by_hello=by_hello))
-            if by_hello:
-                await renew(self._folder, self._writer)
         except DatabaseFull:
             return False
         for customer_id in {one.customer_id for one in word.allowances}:
@@ -141,6 +138,9 @@ class Allowances:
         if by_hello:
             self._notice.set()
         self._changed(touched | {refused.customer_id for refused in word.refused})
+        if by_hello or touched:
+            with suppress(DatabaseFull):
+                await self._marker.renew()
         return True
 
     async def held(self) -> tuple[HeldAllowance, ...]:

@@ -6,6 +6,7 @@ between them, can spend the same points.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -17,11 +18,11 @@ from agent.store.ballast import Ballast, no_room
 from agent.store.entries import Basis, Recorded, Stamp, StoreError, Terminal, append, pending_on
 from agent.store.files import milliseconds
 from agent.store.journal import EventJournal
-from agent.store.trust import note_time
+from agent.store.trust import Marker, note_time
 from sync.contract.events import ALLOWANCE_RETURNED, AllowanceReturned
 from sync.contract.ledger import Balance, fold
 from sync.runtime.database import Writer
-from sync.runtime.sqlite_file import Connection, DatabaseFull
+from sync.runtime.sqlite_file import Connection, DatabaseError, DatabaseFull
 
 T = TypeVar("T")
 
@@ -65,8 +66,9 @@ class GivingBackEntry:
 class Redeemer:
     """Records redemptions and their reversals."""
 
-    def __init__(self, writer: Writer, journal: EventJournal, ballast: Ballast) -> None:
-        """Take the till's writer, the journal that the events go into, and what knows of a full disk."""
+    def __init__(self, writer: Writer, journal: EventJournal, ballast: Ballast, marker: Marker) -> None:
+        """Take the till's writer, the journal that the events go into, what knows of a full disk, and the marker."""
+        self._marker = marker
         self._writer = writer
         self._journal = journal
         self._ballast = ballast
@@ -82,7 +84,10 @@ class Redeemer:
         """
         if self._ballast.is_full:
             entry = replace(entry, decide=no_room)
-        return await self._record(lambda connection, here: record_redemption(connection, here, stamp, entry))
+        recorded = await self._record(lambda connection, here: record_redemption(connection, here, stamp, entry))
+        if recorded.answer is not None:
+            await self._outdate()
+        return recorded
 
     async def give_back(self, entry: GivingBackEntry, stamp: Stamp) -> Recorded:
         """Record the reversal of a redemption, durable on return; the same again answers the first result.
@@ -109,6 +114,12 @@ class Redeemer:
                 record_return(connection, here, stamp, allowance_id)
 
         await self._record(record)
+        await self._outdate()
+
+    async def _outdate(self) -> None:
+        """Let no copy of the file fit that knows less of what was spent; what was recorded stands in any case."""
+        with suppress(DatabaseError):
+            await self._marker.renew()
 
     async def _record(self, work: Callable[[Connection, Terminal], T]) -> T:
         try:

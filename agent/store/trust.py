@@ -1,11 +1,12 @@
 """Trust: may what this till's file says of its allowances be believed? A restored file has forgotten what was spent.
 
 A random marker stands in the till's file and in a small file beside it, with the machine it was written on, and both
-change at each start, at each hello and at a clean end. A till.db from a backup does not fit the marker, a copied disk
-does not fit the machine. A whole folder from a backup fits itself; but the till's file remembers the marker's by its
-number on the disk and the time of its last change, which nobody can set, and a file that was brought back has others.
-Then, and after an unclean end on a disk that may lie about what it has written, nothing is redeemed until the hub has
-said in a hello what it holds; sales go on.
+change at each start and clean end, and whenever points were spent, an allowance was returned, or the hub said what is
+held. A till.db from a backup, be it of a minute ago, does not fit the marker, a copied disk does not fit the machine. A
+whole folder from a backup fits itself; but the till's file remembers the marker's by its number on the disk and the
+time of its last change, which nobody can set, and a file that was brought back has others. Then, and after an unclean
+end on a disk that may lie about what it has written, nothing is redeemed until the hub has said in a hello what it
+holds; sales go on.
 
 A marker's file is written before it is remembered, and one that the till died before remembering is believed: a crash
 freezes nothing. Who changes the file's owner or mode freezes the till until the next hello, and so does each start on a
@@ -54,8 +55,61 @@ def reading(clock: Clock) -> Reading:
     return Reading(milliseconds(clock.now()), int(clock.monotonic() * 1000), clock.boot_id)
 
 
+class Marker:
+    """The marker of one opening of a till's file, and the machine that it is on."""
+
+    def __init__(self, folder: Path, writer: Writer, machine: str) -> None:
+        """Take the state folder, where the marker's file stands, and the till's writer."""
+        self._folder = folder
+        self._writer = writer
+        self._machine = machine
+        self._one_at_a_time = asyncio.Lock()
+
+    async def renew(self, *, is_clean: bool = False) -> None:
+        """Change the marker, so that a file which was backed up before does not fit it any more when it comes back.
+
+        Called whenever less may be spent than before: what is brought back from then on would not know.
+
+        Raises:
+            DatabaseError: the marker stands as it was.
+        """
+        async with self._one_at_a_time:
+            beside = await asyncio.to_thread(_read, self._folder, self._machine)
+            marker = secrets.token_hex(_MARKER_BYTES)
+            await self._writer.write(
+                lambda connection: connection.execute(
+                    # Where the file beside could not be written before, what it still says must go on to fit.
+                    "UPDATE trust SET marker = iif(?1 IN (marker, next_marker), ?1, next_marker),"
+                    " marker_file = iif(?1 = marker, marker_file, ?2), next_marker = ?3, is_clean = ?4",
+                    (beside.marker or "", beside.file, marker, is_clean),
+                )
+            )
+            await self._put(marker)
+
+    async def begin(self, now_ms: int, *, trusted_disk: bool) -> bool:
+        """Judge the file, take the first marker of this opening, and return whether nothing may be redeemed."""
+        beside = await asyncio.to_thread(_read, self._folder, self._machine)
+        marker = secrets.token_hex(_MARKER_BYTES)
+        is_frozen = await self._writer.write(
+            lambda connection: _begin(connection, beside, marker, now_ms, trusted_disk=trusted_disk)
+        )
+        await self._put(marker)
+        return is_frozen
+
+    async def _put(self, marker: str) -> None:
+        """Write the marker's file, and remember it. Until that is done, whichever file bears the marker is believed."""
+        file = await asyncio.to_thread(_write, self._folder, self._machine, marker)
+        if file is not None:
+            with suppress(DatabaseFull):
+                await self._writer.write(
+                    lambda connection: connection.execute(
+                        "UPDATE trust SET marker = next_marker, marker_file = ?1 WHERE next_marker = ?2", (file, marker)
+                    )
+                )
+
+
 @asynccontextmanager
-async def trusting(folder: Path, writer: Writer, clock: Clock, *, trusted_disk: bool) -> AsyncIterator[None]:
+async def trusting(folder: Path, writer: Writer, clock: Clock, *, trusted_disk: bool) -> AsyncIterator[Marker]:
     """Judge the till's file for the length of one opening, and note at its end that it ended cleanly.
 
     Args:
@@ -64,40 +118,12 @@ async def trusting(folder: Path, writer: Writer, clock: Clock, *, trusted_disk: 
         clock: for the latest time that was seen.
         trusted_disk: whether the disk keeps what it said it has written, also in a power cut.
     """
-    machine = await asyncio.to_thread(_machine)
-    beside = await asyncio.to_thread(_read, folder, machine)
-    now_ms = milliseconds(clock.now())
-    next_marker = secrets.token_hex(_MARKER_BYTES)
-
-    def begin(connection: Connection) -> bool:
-        return _begin(connection, beside, next_marker, now_ms, trusted_disk=trusted_disk)
-
-    if await writer.write(begin):
+    marker = Marker(folder, writer, await asyncio.to_thread(_machine))
+    if await marker.begin(milliseconds(clock.now()), trusted_disk=trusted_disk):
         _log.warning("nothing is redeemed before the hub has answered a hello: the till's file may be an older one")
-    await _put(folder, writer, machine, next_marker)
-    yield
+    yield marker
     with suppress(DatabaseError):  # then the end was not clean
-        await renew(folder, writer, is_clean=True)
-
-
-async def renew(folder: Path, writer: Writer, *, is_clean: bool = False) -> None:
-    """Change the marker, so that a file which was backed up before does not fit it any more when it comes back.
-
-    Raises:
-        DatabaseError: the marker stands as it was.
-    """
-    machine = await asyncio.to_thread(_machine)
-    beside = await asyncio.to_thread(_read, folder, machine)
-    marker = secrets.token_hex(_MARKER_BYTES)
-    await writer.write(
-        lambda connection: connection.execute(
-            # Where the file beside could not be written before, what it still says must go on to fit.
-            "UPDATE trust SET marker = iif(?1 IN (marker, next_marker), ?1, next_marker),"
-            " marker_file = iif(?1 = marker, marker_file, ?2), next_marker = ?3, is_clean = ?4",
-            (beside.marker or "", beside.file, marker, is_clean),
-        )
-    )
-    await _put(folder, writer, machine, marker)
+        await marker.renew(is_clean=True)
 
 
 def identity(path: Path) -> str | None:
@@ -135,18 +161,6 @@ def note_heard(connection: Connection, when: Reading, *, by_hello: bool) -> None
         " is_frozen = is_frozen AND NOT ?4",
         (when.wall_ms, when.monotonic_ms, when.boot_id, by_hello),
     )
-
-
-async def _put(folder: Path, writer: Writer, machine: str, marker: str) -> None:
-    """Write the marker's file, and remember it. Until that is done, whichever file bears the marker is believed."""
-    file = await asyncio.to_thread(_write, folder, machine, marker)
-    if file is not None:
-        with suppress(DatabaseFull):
-            await writer.write(
-                lambda connection: connection.execute(
-                    "UPDATE trust SET marker = next_marker, marker_file = ?1 WHERE next_marker = ?2", (file, marker)
-                )
-            )
 
 
 def _begin(connection: Connection, beside: _Beside, next_marker: str, now_ms: int, *, trusted_disk: bool) -> bool:

@@ -226,7 +226,7 @@ async def test_f50_a_till_brought_back_from_a_backup_spends_nothing_before_the_h
         async with open_shop_till(folder, hub) as till:
             await _holds(till, 100)
             if not is_clean:
-                monkeypatch.setattr(trust, "renew", _killed)
+                monkeypatch.setattr(trust.Marker, "renew", _killed)
         monkeypatch.undo()
         await asyncio.to_thread(shutil.copytree, state, backup)
         async with open_shop_till(folder, hub) as till:
@@ -246,6 +246,24 @@ async def test_f50_a_till_brought_back_from_a_backup_spends_nothing_before_the_h
             await till.until_quiet()
             assert await posted(hub) == 0
             assert await hub.inside.reader.read(_given) == []  # the store paid nothing
+
+
+async def test_f50_a_file_that_was_copied_a_moment_before_its_points_were_spent_spends_them_no_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, state, kept = tmp_path / "till", tmp_path / "till" / "state", tmp_path / "a moment ago"
+    async with _hub(tmp_path) as hub:
+        async with open_shop_till(folder, hub) as till:
+            await _holds(till, 100)
+            await asyncio.to_thread(_copied_at_a_cut, state, kept)
+            assert (await till.redeem("d-1", 100))[0] == 200
+            await till.until_quiet()
+            monkeypatch.setattr(trust.Marker, "renew", _killed)  # no hello and no clean end in between
+        monkeypatch.undo()
+        await asyncio.to_thread(_bring_back_the_file, state, kept)
+        async with open_shop_till(folder, hub, is_cut=True) as till:
+            status, problem = await till.redeem("d-2", 100)
+            assert (status, problem["reason"]) == (409, "frozen")
 
 
 def _given(connection: Connection) -> list[tuple[int, ...]]:
@@ -291,7 +309,7 @@ async def test_a_disk_that_is_trusted_goes_on_spending_after_a_power_cut(
     async with _hub(tmp_path) as hub:
         async with open_shop_till(folder, hub) as till:
             await _holds(till, 100)
-            monkeypatch.setattr(trust, "renew", _killed)
+            monkeypatch.setattr(trust.Marker, "renew", _killed)
         monkeypatch.undo()
         async with open_shop_till(folder, hub, is_cut=True) as till:
             assert (await till.redeem("d-1", 60))[0] == 200

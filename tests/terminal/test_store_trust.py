@@ -141,11 +141,11 @@ async def test_a_till_on_a_trusted_disk_that_dies_at_its_marker_goes_on_spending
 async def test_a_marker_that_was_written_and_found_no_room_to_be_remembered_is_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def put(folder: Path, _: object, machine: str, marker: str) -> None:
-        trust._write(folder, machine, marker)
+    async def put(marker: trust.Marker, text: str) -> None:
+        trust._write(marker._folder, marker._machine, text)
 
     await _holding(tmp_path)
-    monkeypatch.setattr(trust, "_put", put)
+    monkeypatch.setattr(trust.Marker, "_put", put)
 
     def room_again() -> None:
         monkeypatch.undo()
