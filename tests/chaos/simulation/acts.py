@@ -142,7 +142,7 @@ async def lose_tail(world: "World") -> None:
 
 
 async def bring_back_old_files(world: "World") -> None:
-    """Somebody brings a till's files back from a backup; what stands beside them is of today."""
+    """Somebody brings a till's files back from a backup, or its whole folder."""
     till = _till(world)
     if till.life is not None:
         await _set_back(world, till, till.bring_back_old_files, "has its files from a backup")
@@ -153,9 +153,34 @@ async def _set_back(world: "World", till: TillSide, change: Callable[[], None], 
     change()
     till.times_set_back += 1
     world.losses.add("till")
+    # What it forgot is asked for at once, with or without the hub's word.
+    till.wire.break_until(asyncio.get_running_loop().time() + world.die.choice((0.0, 0.0, 10.0, 100.0)))
     await till.start()
     world.note(f"{till.terminal_id} {what}")
     world.seen(till, "is up with an older state")
+
+
+async def forget_a_spend(world: "World") -> None:
+    """A customer's points are spent, the till forgets it, and the customer asks for them once more, without a line."""
+    till = _till(world)
+    if till.life is None:
+        return
+    card, points = world.die.choice((0, 1, 2)), world.die.choice((4, 10, 10))
+    await till.life.counter.scan(make_card_number(card))
+    await pass_time(world.die.choice((0.5, 3.0)))
+    till.keep_image()
+    await _spend_here(world, till, card, points)
+    await pass_time(world.die.choice((0.0, 3.0)))
+    await _set_back(world, till, till.lose_tail if world.is_lossy else till.bring_back_old_files, "forgot a spend")
+    await _spend_here(world, till, card, points)
+
+
+async def _spend_here(world: "World", till: TillSide, card: int, points: int) -> None:
+    world.count += 1
+    spend = Spend(f"d-{world.count}-{till.terminal_id[-1]}", card, points, till.clock.now())
+    till.spends.append(spend)
+    _ask(world, till, spend)
+    await pass_time(0.5)
 
 
 async def clone_till(world: "World") -> None:
@@ -220,7 +245,8 @@ async def restore_hub(world: "World") -> None:
     if await world.hub.restore() and world.hub.door is not None:
         known = {customer_id for (customer_id,) in world.hub.rows("SELECT customer_id FROM customers")}
         # It may have forgotten who is one, or whose a card is: then it cannot tell which points a till may still spend.
-        world.losses |= {"hub", "risk"} if world.merged or world.imported - known else {"hub"}
+        world.doubted |= set(world.customers) if world.merged else world.imported - known
+        world.losses |= {"hub", "risk"} if world.doubted else {"hub"}
         world.note(f"the hub is restored: epoch={world.hub.door.epoch[:4]} pos={world.hub.door.head.pos}")
         wire, seconds = _till(world).wire, world.die.choice((10.0, 100.0))
         if world.die.random() < 0.5:
@@ -260,6 +286,7 @@ async def part(world: "World") -> None:
     for one in sorted(world.customers):
         if world.hub.door is not None and await world.hub.door.part(one):
             world.losses.add("risk")
+            world.doubted |= set(world.customers)
             world.note(f"{one} is parted again")
 
 
@@ -282,6 +309,7 @@ ACTS = (
     Act("kill a till", 5, crash_till),
     Act("restart a till", 2, stop_till),
     Act("lose a disk's tail", 5, lose_tail, needs_lossy_disk=True),
+    Act("forget a spend", 0, forget_a_spend),
     Act("clone a till", 0, clone_till),
     Act("cut the power", 4, cut_power),
     Act("bring back a till's files", 1, bring_back_old_files),
@@ -302,6 +330,14 @@ ACTS = (
 KINDS: Mapping[str, Mapping[str, int]] = {
     "any": {},
     "spending": {"redeem": 30, "scan": 20},
+    "forgetful": {
+        "sell": 15,
+        "redeem": 50,
+        "scan": 30,
+        "forget a spend": 15,
+        "restore the hub": 0,
+        "import a customer": 0,
+    },
     "families": {"redeem": 25, "scan": 15, "merge": 9, "part": 6},
     "cloned": {"redeem": 25, "scan": 15, "clone a till": 15},
     "restarts": {"sell": 60, "line down": 2, "kill a till": 20, "restart a till": 8, "cut the power": 8},

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from agent.store import allowances, journal
+from agent.store.trust import trust_of
 from sync.hub.escrow import grants, reserving
 from sync.hub.escrow.recovery import note_declared
 from sync.hub.judging.times import BusinessDay
@@ -110,6 +111,11 @@ def no_own_spends() -> contextlib.AbstractContextManager[Any]:
     return mock.patch.object(allowances, "remaining", lambda amount, spent, *_: amount - spent)
 
 
+def no_freeze() -> contextlib.AbstractContextManager[Any]:
+    """A till that has forgotten what it spent believes what stands in its file."""
+    return mock.patch.object(allowances, "trust_of", lambda row: replace(trust_of(row), is_frozen=False))
+
+
 def no_drain() -> contextlib.AbstractContextManager[Any]:
     """A hub that was brought back grants again when each till has said hello, whatever they still have to send."""
     return mock.patch.object(
@@ -126,6 +132,7 @@ RULES = {
     "fence": Rule(no_fence, 150, kind="restarts"),
     "escrow": Rule(no_escrow, 20),
     "own spends": Rule(no_own_spends, 40),
+    "freeze": Rule(no_freeze, 40, kind="forgetful"),
     # About one shop in two hundred has all that it takes; CI does not look through those before.
     "drain": Rule(no_drain, 80, kind="restored", start=200),
 }

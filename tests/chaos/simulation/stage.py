@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-from agent.store import damage, open_store
+from agent.store import damage, open_store, trust
 from sync.contract.customers import Wording
 from sync.contract.program import EarnRule, Program, Reward
 from sync.hub.escrow import reserving
@@ -25,7 +25,7 @@ from sync.runtime import clock, database, sqlite_file
 from sync.runtime.database import open_writer
 from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, STORE
 from tests.chaos.simulation.shelf import kept_open
-from tests.chaos.simulation.till_side import CURRENCY, KEY
+from tests.chaos.simulation.till_side import CURRENCY, KEY, identity
 from tests.chaos.simulation.virtual import InThread, Machine, SimClock, run
 
 TERMINALS = ("till-1", "till-2", "till-3")
@@ -47,6 +47,7 @@ def simulated(die: random.Random) -> Iterator[None]:
         mock.patch.object(sqlite_file, "_ENCRYPTS", new=False),
         mock.patch.object(sqlite_file, "_migration_files", _migration_files),
         mock.patch.object(damage, "quick_check", return_value=True),
+        mock.patch.object(trust, "identity", identity),
         kept_open(),
         mock.patch.object(pace, "random", dice),
         mock.patch.object(clock, "secrets", secrets),

@@ -1,6 +1,7 @@
 """A till of a simulation: the product's store, counter and pump on real files, over starts, crashes and power cuts."""
 
 import asyncio
+import collections
 import functools
 import json
 import shutil
@@ -109,6 +110,16 @@ def card_id(card: int) -> str:
     return identifier_id(IDENTIFIER_KEY, Scheme.CARD, make_card_number(card))
 
 
+# How often all of a folder was brought back from a backup: its files are others then. A disk that falls back to an
+# older state has the very files of then, and its copy to the last bit has the same.
+_brought_back: "collections.Counter[Path]" = collections.Counter()
+
+
+def identity(path: Path) -> str | None:
+    """Stand for `trust.identity`: what no copy of a file has."""
+    return str(_brought_back[path.parent]) if path.exists() else None
+
+
 @functools.lru_cache(maxsize=1024)
 def _identity(text: str) -> tuple[str, int]:
     event: dict[str, Any] = json.loads(text)
@@ -202,10 +213,16 @@ class TillSide:
         self.clock.boot_id = f"boot-{self._starts}"
 
     def bring_back_old_files(self) -> None:
-        """Bring the databases of an older state back, after a crash, and leave what stands beside them."""
+        """Bring an older state back, after a crash: the databases without what stands beside them, or all of it."""
+        image = self.die.choice(self._images)
+        if self.die.random() < 0.5:
+            shutil.rmtree(self.folder)
+            copy_folder(image, self.folder)
+            _brought_back[self.folder] += 1
+            return
         for old in self.folder.glob("*.db*"):
             old.unlink()
-        for kept in self.die.choice(self._images).glob("*.db*"):
+        for kept in image.glob("*.db*"):
             shutil.copy(kept, self.folder)
 
     def lose_cache_tail(self) -> None:

@@ -23,7 +23,7 @@ from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, HubSide
 from tests.chaos.simulation.oracle import Oracle
 from tests.chaos.simulation.shelf import copy_folder
 from tests.chaos.simulation.stage import TERMINALS, blank_files, ram, simulated
-from tests.chaos.simulation.till_side import TillSide
+from tests.chaos.simulation.till_side import TillSide, card_id
 from tests.chaos.simulation.virtual import Machine, SimClock, Stuck, as_any, pass_time, run
 
 # Few, so that the tills meet on them. The last two never become anybody's.
@@ -70,6 +70,8 @@ class World:
     clones: list[TillSide] = field(default_factory=list)
     losses: set[str] = field(default_factory=set)
     """What was lost that had been promised to last: "till", "hub"; or "risk" where a person took it."""
+    doubted: set[str] = field(default_factory=set)
+    """Customers of whom nobody could tell for a while which points are theirs."""
     acts: tuple[Act, ...] = ACTS
     customers: dict[str, CustomerRow] = field(default_factory=lambda: {one: customer_row(one) for one in CUSTOMERS})
 
@@ -77,6 +79,18 @@ class World:
     def may_have_risk(self) -> bool:
         """Whether the store may have to pay for a redemption: two losses met, or a person took the risk."""
         return "risk" in self.losses or {"till", "hub"} <= self.losses
+
+    @property
+    def doubted_tills(self) -> set[str]:
+        """The tills that may have forgotten what they spent, or of which there were two."""
+        return {clone.terminal_id for clone in self.clones} | {
+            till.terminal_id for till in self.tills if till.times_set_back
+        }
+
+    @property
+    def doubted_cards(self) -> set[str]:
+        """The identifiers of the customers in doubt."""
+        return {card_id(card) for one in self.doubted for card in CUSTOMERS[one]}
 
     @property
     def doubles(self) -> set[str]:
