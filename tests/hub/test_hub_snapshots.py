@@ -15,6 +15,7 @@ from sync.contract.protocol import EnrolAnswer, SnapshotManifest
 from sync.hub.config import HubConfig, HubSection
 from sync.hub.feed.snapshot_files import write_chunk
 from sync.hub.feed.snapshots import FRESH, KEPT
+from sync.hub.people.customer_rows import Leaving
 from sync.hub.people.customers import put_customers
 from sync.hub.root import Hub, running
 from sync.hub_client import open_session
@@ -279,3 +280,51 @@ async def test_a_snapshot_that_nobody_asks_for_any_more_leaves_the_disk(tmp_path
             while list(folder.iterdir()):
                 await clock.advance(3600)
                 await breath()
+
+
+@pytest.fixture
+def no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub does not look for erasures by itself: as between two looks, and before the first one of a start."""
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("sync.hub.feed.snapshots.Snapshots.drop_erased", never)
+
+
+async def gives_nobody_erased(till: WireTill, before: SnapshotManifest) -> None:
+    with pytest.raises(HubRefused, match="snapshot_unknown"):
+        await till.client.snapshot_chunk(till.epoch, before.snapshot_id, 1)
+    with pytest.raises(HubRefused, match="snapshot_unknown"):
+        await till.client.snapshot_manifest(till.epoch, before.snapshot_id)
+    rows = await rows_of(till, await complete(till))
+    assert [row["customer"]["customer_id"] for row in rows] == ["C-001", "C-002"]
+
+
+ERASED = [Leaving("C-000", "erased")]
+
+
+@pytest.mark.usefixtures("no_looks")
+async def test_a_snapshot_from_before_an_erasure_is_not_given_out_from_the_commit_on(tmp_path: Path) -> None:
+    async with hub_of(tmp_path) as hub, till_of(hub) as till:
+        await fill(hub, 3)
+        before = await complete(till)
+        await hub.writer.write(lambda connection: put_customers(connection, ERASED, NOW_MS))
+        await gives_nobody_erased(till, before)
+
+
+@pytest.mark.parametrize("asks_first_for", ["manifest", "chunk", "current"])
+@pytest.mark.usefixtures("no_looks")
+async def test_nor_right_after_a_start(tmp_path: Path, asks_first_for: str) -> None:
+    async with hub_of(tmp_path) as hub, till_of(hub) as till:
+        await fill(hub, 3)
+        before = await complete(till)
+        enrolment = till.enrolment
+        await hub.writer.write(lambda connection: put_customers(connection, ERASED, NOW_MS))
+    async with hub_of(tmp_path) as hub, till_of(hub, enrolment) as till:
+        if asks_first_for == "manifest":
+            with pytest.raises(HubRefused, match="snapshot_unknown"):
+                await till.client.snapshot_manifest(till.epoch, before.snapshot_id)
+        elif asks_first_for == "current":
+            assert (await complete(till)).snapshot_id != before.snapshot_id
+        await gives_nobody_erased(till, before)

@@ -122,13 +122,20 @@ class Snapshots:
                 del self._made[old.snapshot_id]
                 remove(self._folder, old.snapshot_id)
 
+    async def learn_of_erasures(self, reader: Reader) -> None:
+        """Drop every snapshot that holds somebody who is erased by now; before one is given out.
+
+        `reader` is not the one that makes snapshots: that may be busy for minutes.
+        """
+        pos = await reader.read(newest_pos)
+        if pos > self._erased_pos:
+            self._erased_pos = pos
+            self.drop_old()
+
     async def drop_erased(self, reader: Reader) -> None:
-        """Drop every snapshot that holds somebody who was erased since, soon after the commit; never returns."""
+        """Do so soon after each commit, where nobody asks for one; never returns."""
         while True:
-            pos = await reader.read(newest_pos)
-            if pos > self._erased_pos:
-                self._erased_pos = pos
-                self.drop_old()
+            await self.learn_of_erasures(reader)
             await self._clock.sleep(LOOK_S)
 
     async def run(self) -> None:

@@ -36,6 +36,7 @@ from sync.hub.feed.digests import bucket_text
 from sync.hub.feed.feed_log import last_pos
 from sync.hub.feed.pages import Page, Resync, covered, page_text, read_page
 from sync.hub.feed.snapshot_files import Snapshot
+from sync.hub.feed.snapshots import Snapshots
 from sync.hub.people.erasures import is_news, note_passed
 from sync.hub.people.presented import keep
 from sync.hub.uploads.batch import Sender
@@ -138,20 +139,21 @@ async def get_feed(request: web.Request) -> web.StreamResponse:
 async def get_current_snapshot(request: web.Request) -> web.StreamResponse:
     """Return the manifest of a fresh snapshot; one is begun where there is none."""
     check_download(request)
-    return await _manifest(request, await services_of(request).snapshots.current())
+    return await _manifest(request, await (await _snapshots(request)).current())
 
 
 async def get_snapshot(request: web.Request) -> web.StreamResponse:
     """Return the manifest of a snapshot that was begun before."""
     check_download(request)
-    return await _manifest(request, services_of(request).snapshots.named(request.match_info["snapshot"]))
+    snapshots = await _snapshots(request)
+    return await _manifest(request, snapshots.named(request.match_info["snapshot"]))
 
 
 async def get_chunk(request: web.Request) -> web.StreamResponse:
     """Return one chunk as it lies: gzipped bytes, and not as a transport's encoding."""
     check_download(request)
     place = request.match_info
-    data = await services_of(request).snapshots.chunk(place["snapshot"], int(place["number"]))
+    data = await (await _snapshots(request)).chunk(place["snapshot"], int(place["number"]))
     return web.Response(body=data, content_type=SNAPSHOT_CONTENT_TYPE)
 
 
@@ -274,6 +276,13 @@ async def _page(request: web.Request, after: int, limit: int, until: int | None 
     if has_passed:
         await services.writer.write(lambda connection: note_passed(connection, terminal_id, after))
     return page
+
+
+async def _snapshots(request: web.Request) -> Snapshots:
+    """Return the snapshots, none of which holds anybody who is erased by now."""
+    services = services_of(request)
+    await services.snapshots.learn_of_erasures(services.reader)
+    return services.snapshots
 
 
 async def _manifest(request: web.Request, snapshot: Snapshot) -> web.Response:
