@@ -108,9 +108,10 @@ class Storage(Section):
     )
     keep_acked_days: int = Field(
         default=14,
-        ge=1,
+        ge=14,
         le=3650,
-        description="days that events are kept once the hub has them; longer than the hub's backups are apart",
+        description="days that events are kept once the hub has them, 14 or more; longer than the hub's backups are"
+        " apart",
     )
 
 

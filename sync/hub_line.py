@@ -189,12 +189,13 @@ async def _failure(response: aiohttp.ClientResponse) -> HubError:
     status = response.status
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return MessageTooLarge()
-    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        return HubBusy(retry_after_s(response.headers.get(hdrs.RETRY_AFTER), response.headers.get(hdrs.DATE)))
+    is_busy = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
     is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-    if not is_refusal or status == HTTPStatus.REQUEST_TIMEOUT or response.content_type not in _PROBLEM:
+    if not (is_busy or is_refusal) or status == HTTPStatus.REQUEST_TIMEOUT or response.content_type not in _PROBLEM:
         return HubUnreachable(f"status_{status}")
     problem = read_model(await _body(response, _PROBLEM, PROBLEM_BYTES_MAX, unpack=True), _ProblemDocument)
+    if is_busy:
+        return HubBusy(retry_after_s(response.headers.get(hdrs.RETRY_AFTER), response.headers.get(hdrs.DATE)))
     if problem.code in _REVOKED:
         return TerminalRevoked(problem.code)
     return HubRefused(problem.code, problem.model_extra)

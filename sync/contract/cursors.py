@@ -5,6 +5,8 @@ import binascii
 from typing import NamedTuple
 
 _SHAPE = "1"
+# What the hub's books can hold.
+_POSITION_MAX = 2**63 - 1
 
 
 class FeedCursor(NamedTuple):
@@ -28,6 +30,6 @@ def read_cursor(text: str) -> FeedCursor | None:
         return None
     epoch, _, rest = raw.partition("|")
     shape, _, position = rest.partition("|")
-    if shape != _SHAPE or not position.isascii() or not position.isdigit():
+    if shape != _SHAPE or not position.isascii() or not position.isdigit() or int(position) > _POSITION_MAX:
         return None
     return FeedCursor(epoch, int(position))

@@ -27,6 +27,11 @@ LINES_MAX = 500
 # A till holds a few allowances of one customer at most.
 SHARES_MAX = 50
 
+# What counts on the wire is exact in every JSON reader (RFC 7493, section 2.2), and has room in every database.
+COUNT_MAX = 2**53 - 1
+# The address of an upload has room for nine digits.
+SEQ_MAX = 999_999_999
+
 Money = Annotated[int, Field(ge=0, le=MONEY_MINOR_MAX, strict=True)]
 Points = Annotated[int, Field(ge=0, le=POINTS_MAX, strict=True)]
 # A decimal text, because 0.350 kg of beans is a quantity and a float is not.
@@ -35,6 +40,8 @@ Quantity = Annotated[
     StringConstraints(pattern=r"^([1-9][0-9]{0,5}(\.[0-9]{1,3})?|0\.([1-9][0-9]{0,2}|0[1-9][0-9]?|00[1-9]))$"),
 ]
 Incarnation = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
+Seq = Annotated[int, Field(ge=1, le=SEQ_MAX)]
 IdentifierId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 # incarnation -> the last seq of it that something contains
 Covered = dict[Incarnation, Annotated[int, Field(ge=0)]]

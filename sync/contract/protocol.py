@@ -4,14 +4,15 @@ Reading rule for both ends: unknown fields are ignored, unknown feed operations 
 the message. Every answer names the hub's epoch, so that nothing from a hub before a restore is ever believed.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter
 
 from sync.contract.allowance import ALLOWANCES_PER_TERMINAL_MAX, AllowancesWord, HeldAllowance
 from sync.contract.customers import Code, Customer, IdentifierRef, Value
-from sync.contract.events import Covered, IdentifierId, Incarnation
+from sync.contract.events import SEQ_MAX, Count, Covered, IdentifierId, Incarnation, Seq
 from sync.contract.identifiers import Identifier
 from sync.contract.program import Program
 
@@ -22,6 +23,8 @@ SNAPSHOT_CONTENT_TYPE = "application/x-ndjson"
 # One upload: small enough for any proxy between, large enough that the hub's commit is shared by hundreds.
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 512 * 1024
+# No till waits longer after a loss of its line, whatever the hub asks for.
+RECONNECT_SPREAD_S_MAX = 3_600
 # One page of the feed, in changes; a change with a full customer is 1-2 kB.
 FEED_CHANGES_MAX = 500
 # How long the hub may hold a poll open: below every usual proxy idle limit of 60 s.
@@ -133,7 +136,7 @@ class IncarnationLength(Value):
     """An incarnation of the terminal and the seq of its last event."""
 
     inc: Incarnation
-    length: int = Field(ge=0)
+    length: int = Field(ge=0, le=SEQ_MAX)
 
 
 class Verdict(Value):
@@ -156,7 +159,7 @@ class HeldEvent(Value):
     """An event that the terminal still shows as held: the hub parked it, and no final verdict came here."""
 
     inc: Incarnation
-    seq: int = Field(ge=1)
+    seq: Seq
 
 
 class HelloRequest(Value):
@@ -168,10 +171,10 @@ class HelloRequest(Value):
     cursor: str | None = Field(default=None, max_length=200)
     incarnations: tuple[IncarnationLength, ...] = Field(default=(), max_length=INCARNATIONS_PER_HELLO_MAX)
     held: tuple[HeldEvent, ...] = Field(default=(), max_length=HELD_PER_HELLO_MAX)
-    waiting: int = Field(ge=0)
-    oldest_waiting_s: int = Field(ge=0)
+    waiting: Count
+    oldest_waiting_s: Count
     wall: AwareDatetime
-    monoms: int = Field(ge=0)
+    monoms: Count
     bootid: str = Field(max_length=64)
     # The incarnation of the process that says hello.
     running: Incarnation | None = None
@@ -189,6 +192,10 @@ class AppliedThrough(Value):
     chain: Digest | None = None
 
 
+def _at_most(limit: int) -> Callable[[int], int]:
+    return lambda number: min(number, limit)
+
+
 class HelloAnswer(Value):
     """What the hub holds of this terminal, and the limits of this connection.
 
@@ -200,9 +207,10 @@ class HelloAnswer(Value):
     hub_epoch: Code
     applied: tuple[AppliedThrough, ...] = ()
     outcomes: tuple[OutcomePut, ...] = Field(default=(), max_length=HELD_PER_HELLO_MAX)
-    max_batch_events: int = Field(ge=1, le=BATCH_EVENTS_MAX)
-    max_batch_bytes: int = Field(ge=1024, le=BATCH_BYTES_MAX)
-    reconnect_spread_s: int = Field(ge=0, le=3600)
+    # A hub that takes more is asked for no more: what this end sends at once is bounded by its own limits.
+    max_batch_events: Annotated[int, Field(ge=1), AfterValidator(_at_most(BATCH_EVENTS_MAX))]
+    max_batch_bytes: Annotated[int, Field(ge=1024), AfterValidator(_at_most(BATCH_BYTES_MAX))]
+    reconnect_spread_s: Annotated[int, Field(ge=0), AfterValidator(_at_most(RECONNECT_SPREAD_S_MAX))]
     server_time: AwareDatetime
     rotate_credential: bool = False
     # What the uploads of the process that said hello must name; another process's hello makes it another.
@@ -271,12 +279,16 @@ class CustomerGone(Value):
     """The customer leaves this cache: erased, or no longer in this terminal's scope.
 
     One who was merged into another leaves as out of scope, and `merged_into` names the other; a terminal that does not
-    know that field loses nothing, because the other's row comes with all identifiers and the balance of both.
+    know that field loses nothing, because the other's row comes with all identifiers and the balance of both. Whatever
+    a newer hub's reason is, the customer leaves.
     """
 
     op: Literal["gone"] = "gone"
     customer_id: Code
-    reason: Literal["erased", "out_of_scope"]
+    reason: Annotated[
+        Literal["erased", "out_of_scope"] | Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")],
+        Field(union_mode="left_to_right"),
+    ]
     merged_into: Code | None = None
 
 

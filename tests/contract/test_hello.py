@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,9 @@ async def test_hello_says_who_the_hub_is_and_what_it_takes(till: WireTill) -> No
 
     assert answer.protocol == PROTOCOLS[0]
     assert answer.hub_epoch == till.epoch
-    assert answer.max_batch_events >= 50
+    assert answer.max_batch_events >= 1
+    assert answer.max_batch_bytes >= 1024
     assert abs(answer.server_time - datetime.now(UTC)) < timedelta(minutes=5)
-    assert answer.applied == ()
 
 
 async def test_hello_says_how_far_the_hub_holds_each_incarnation(till: WireTill) -> None:
@@ -50,3 +51,34 @@ async def test_a_wrong_credential_is_told_apart_from_a_lost_line(till: WireTill,
     till.credential = credential
     with pytest.raises(TerminalRevoked, match="credential_unknown"):
         await till.hello()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"monoms": 2**53},
+        {"monoms": 2**63},
+        {"waiting": 2**63},
+        {"oldest_waiting_s": 2**63},
+        {"incarnations": [{"inc": "0" * 16, "length": 2**63}]},
+        {"held": [{"inc": "0" * 16, "seq": 2**63}]},
+        {"allowances": [{"allowance_id": "a", "customer_id": "c", "amount": 2**63, "spent": 0}]},
+    ],
+)
+async def test_a_number_beyond_the_limits_is_refused_by_its_name(till: WireTill, wrong: dict[str, Any]) -> None:
+    hello = {
+        "protocols": list(PROTOCOLS),
+        "agent_version": "0.1.0",
+        "event_types": [],
+        "waiting": 0,
+        "oldest_waiting_s": 0,
+        "wall": datetime.now(UTC).isoformat(),
+        "monoms": 1,
+        "bootid": "boot-1",
+        "running": till.run,
+        "public_key": till.key.public,
+    }
+    headers = {"Authorization": f"Bearer {till.credential}"}
+    async with till.session.post(f"{till.url}/v1/hello", json=hello | wrong, headers=headers) as response:
+        assert response.status == 422
+        assert b"body_invalid" in await response.read()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sync.contract.protocol import BATCH_EVENTS_MAX, CardPut, Outcome, OutcomePut, Reason
+from sync.contract.protocol import CardPut, Outcome, OutcomePut, Reason
 from sync.hub_errors import HubRefused
 from tests.support.wire_till import Stream, WireTill, random_card, random_inc
 
@@ -301,15 +301,16 @@ async def test_a_terminal_cannot_write_the_stream_of_another(till: WireTill, oth
 
 
 async def test_more_events_than_a_batch_may_hold_are_refused(till: WireTill) -> None:
+    most = (await till.hello()).max_batch_events
     stream = till.stream()
-    for _ in range(BATCH_EVENTS_MAX + 1):
+    for _ in range(most + 1):
         stream.sale(random_card())
     body = f"[{','.join(stream.events)}]".encode()
 
     status, _ = await till.raw_put(f"{till.enrolment.terminal_id}/{stream.inc}/1", body)
 
     assert status == 413
-    assert (await stream.put(1, BATCH_EVENTS_MAX)).applied_through == BATCH_EVENTS_MAX
+    assert (await stream.put(1, most)).applied_through == most
 
 
 def bomb() -> bytes:

@@ -20,6 +20,7 @@ from sync.contract.events import (
 )
 from sync.contract.identifiers import Scheme, hint, identifier_id, normalise, normalise_email, normalise_phone
 from sync.contract.ledger import Balance, fold, take_back
+from sync.contract.protocol import CHANGE, CustomerGone, HelloAnswer
 from sync.runtime.clock import new_id
 
 _NOW = datetime(2026, 3, 9, 14, 30, tzinfo=UTC)
@@ -55,6 +56,38 @@ def test_a_phone_is_written_one_way(text: str, e164: str | None) -> None:
 )
 def test_an_email_is_written_one_way(text: str, address: str | None) -> None:
     assert normalise_email(text) == address
+
+
+HELLO = {
+    "protocol": "storesync/1",
+    "hub_epoch": "0" * 16,
+    "applied": [],
+    "max_batch_events": 500,
+    "max_batch_bytes": 524_288,
+    "reconnect_spread_s": 0,
+    "server_time": "2026-03-09T09:00:00Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [("max_batch_events", 500), ("max_batch_bytes", 524_288), ("reconnect_spread_s", 3_600)]
+)
+def test_a_hub_that_allows_more_than_a_terminal_uses_is_understood(limit: str, most: int) -> None:
+    for told in (most - 1, most, most + 1, 2**53):
+        answer = HelloAnswer.model_validate_json(json.dumps(HELLO | {limit: told}), strict=True)
+        assert getattr(answer, limit) == min(told, most)
+
+
+def test_a_customer_leaves_for_a_reason_that_only_a_newer_hub_knows() -> None:
+    for reason in ("erased", "out_of_scope", "moved_away"):
+        told = CHANGE.validate_python({"op": "gone", "customer_id": "C-1", "reason": reason})
+        assert isinstance(told, CustomerGone)
+        assert told.reason == reason
+
+
+def test_a_cursor_whose_position_no_hub_could_have_is_none() -> None:
+    assert read_cursor(write_cursor(FeedCursor("e", 2**63 - 1))) == FeedCursor("e", 2**63 - 1)
+    assert read_cursor(write_cursor(FeedCursor("e", 2**63))) is None
 
 
 @given(st.sampled_from(Scheme), st.text(max_size=300))
@@ -171,7 +204,7 @@ def test_canonical_json_is_one_way_to_write_an_object() -> None:
     assert json.loads(canonical_json({"a": "\u2028\x00"})) == {"a": "\u2028\x00"}
 
 
-@given(st.text("abcdef0123456789-", max_size=36), st.integers(0, 2**63))
+@given(st.text("abcdef0123456789-", max_size=36), st.integers(0, 2**63 - 1))
 def test_a_cursor_comes_back_as_it_was_written(epoch: str, position: int) -> None:
     assert read_cursor(write_cursor(FeedCursor(epoch, position))) == FeedCursor(epoch, position)
 

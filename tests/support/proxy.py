@@ -44,7 +44,7 @@ class Fault(Enum):
     OTHER_JSON = auto()
     WRONG_TYPE = auto()
     TOO_LARGE = auto()
-    BUSY = auto()
+    MAINTENANCE = auto()
     NOT_HTTP = auto()
     FOREIGN_403 = auto()
 
@@ -57,7 +57,7 @@ _CANNED = {
     Fault.EMPTY: (200, {"Content-Type": "application/json"}, b""),
     Fault.OTHER_JSON: (200, {"Content-Type": "application/json"}, b'{"status": "ok"}'),
     Fault.TOO_LARGE: (413, {"Content-Type": "text/html"}, b"<html>413</html>"),
-    Fault.BUSY: (503, {"Content-Type": "text/html", "Retry-After": "7"}, b"<html>maintenance</html>"),
+    Fault.MAINTENANCE: (503, {"Content-Type": "text/html", "Retry-After": "7"}, b"<html>maintenance</html>"),
     Fault.FOREIGN_403: (403, {"Content-Type": "text/html"}, b"<html>blocked by policy</html>"),
 }
 

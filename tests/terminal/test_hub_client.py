@@ -177,11 +177,19 @@ async def test_nobody_listening_is_unreachable() -> None:
             await client.upload(BATCH, "e")
 
 
-async def test_busy_carries_the_hubs_own_word(proxy: FaultProxy, spoilt: HubClient) -> None:
-    proxy.spoil("PUT", Fault.BUSY)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_busy_carries_the_hubs_own_word(door: ScriptedHub, client: HubClient, status: int) -> None:
+    door.sends(status, b'{"code": "busy"}', "application/problem+json", Retry_After="7")
     with pytest.raises(HubBusy) as raised:
-        await spoilt.upload(BATCH, "e")
+        await client.upload(BATCH, "e")
     assert raised.value.retry_after_s == 7.0
+
+
+async def test_a_proxy_that_says_503_is_not_the_hub_being_busy(proxy: FaultProxy, spoilt: HubClient) -> None:
+    """Else a line that leads to a maintenance page would look like a hub at work, for ever."""
+    proxy.spoil("PUT", Fault.MAINTENANCE)
+    with pytest.raises(HubUnreachable, match="status_503"):
+        await spoilt.upload(BATCH, "e")
 
 
 async def test_too_large_is_told_whoever_says_it(proxy: FaultProxy, spoilt: HubClient) -> None:
