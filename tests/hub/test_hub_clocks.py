@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,17 @@ from sync.contract.events import EARNED, canonical_json
 from sync.contract.protocol import HelloRequest, IncarnationLength
 from sync.hub.judging.times import BusinessDay
 from sync.hub.people.exporting import export_events
+from sync.hub.root import running
 from sync.hub.terminals.roster import NewTerminal, Place, enrol, listed, note_hello
 from sync.hub.uploads.batch import Sender
-from sync.hub.uploads.clocks import note_clocks
+from sync.hub.uploads.clocks import LastHellos, note_clocks
 from sync.hub.uploads.intake import apply_upload
 from sync.hub.uploads.upload import read_upload
 from tests.support import shop
 from tests.support.clock import FakeClock
 from tests.support.hub_books import NOW, Books, card_id, open_books
 from tests.support.hub_events import SENDER, body, event, sale_data
+from tests.support.hub_tills import config_of, till_of
 
 CARD = card_id("9990000000000001")
 EARLIER_INC = "7" * 16
@@ -45,9 +47,8 @@ def sold(seq: int, wall: datetime, boot: str, monotonic_s: float, inc: str = SEN
     return canonical_json(event(sender, seq, EARNED, sale_data(f"s-{inc[0]}-{seq}", 1_000), subject=CARD, **clocks))
 
 
-def hello(books: Books, at: datetime, boot: str, monotonic_s: float, *incs: str, waiting: int = 0) -> None:
-    """Let the till say hello when the hub's clock says `at`."""
-    request = HelloRequest(
+def hello_of(at: datetime, boot: str, monotonic_s: float, incs: Sequence[str] = (), waiting: int = 0) -> HelloRequest:
+    return HelloRequest(
         protocols=("storesync/1",),
         agent_version="0.1.0",
         event_types=(EARNED,),
@@ -59,8 +60,14 @@ def hello(books: Books, at: datetime, boot: str, monotonic_s: float, *incs: str,
         bootid=boot,
     )
 
+
+def hello(books: Books, at: datetime, boot: str, monotonic_s: float, *incs: str, waiting: int = 0) -> None:
+    """Let the till say hello when the hub's clock says `at`."""
+    request = hello_of(at, boot, monotonic_s, incs, waiting)
+    offset_ms = LastHellos().offset_ms("till-1", request, at)
+
     def work(connection: Any) -> None:
-        note_clocks(connection, "till-1", request, at)
+        note_clocks(connection, "till-1", request, at, offset_ms)
         note_hello(connection, "till-1", request, at)
 
     books.write(work)
@@ -94,6 +101,53 @@ def test_a_wall_clock_that_jumps_a_day_back_and_ten_years_ahead_moves_no_event(b
     assert {row["outcome"] for row in told(books)} == {"applied"}
 
 
+@pytest.mark.parametrize(
+    ("hellos", "offset_s"),
+    [
+        ([(1_000, 0.0)], 0.0),
+        ([(1_000, 0.0), (4_600, 0.3)], 0.0),
+        ([(1_000, 0.0), (1_000, 1_200.0)], 0.0),  # the same once more, 20 minutes on its way
+        ([(1_000, 0.0), (1_000, 1_200.0), (4_600, 0.1)], 0.1),
+        ([(1_000, 1_200.0), (2_200, 0.2)], 0.2),  # the late one was the first
+        ([(1_000, 0.0), (4_600, -86_400.0)], -86_400.0),  # the hub's clock was set back a day
+        ([(1_000, 0.0), (4_600, 86_400.0)], 0.0),  # or ahead: the next hello tells that from a late one
+        ([(1_000, 0.0), (4_600, 86_400.0), (8_200, 86_400.2)], 86_400.0),
+        ([(3_600.0 * hour, 0.2 * hour) for hour in range(1_000)], 199.6),  # a machine whose clock runs slow
+    ],
+)
+def test_a_late_hello_moves_no_event_and_a_corrected_hub_does(
+    hellos: Sequence[tuple[float, float]], offset_s: float
+) -> None:
+    """Each hello: what the till's monotonic clock said when it was sent, and by how much the hub saw it later."""
+    last = LastHellos()
+    for monotonic_s, late_s in hellos:
+        at = NOW + timedelta(seconds=monotonic_s + late_s)
+        offset_ms = last.offset_ms("till-1", hello_of(at, "boot-1", monotonic_s), at)
+
+    assert offset_ms == round((NOW + timedelta(seconds=offset_s)).timestamp() * 1000)
+
+
+def test_the_clock_of_another_boot_or_till_says_nothing_of_this_one() -> None:
+    last = LastHellos()
+    last.offset_ms("till-1", hello_of(NOW, "boot-1", 1_000), NOW)
+
+    for till, boot in (("till-2", "boot-1"), ("till-1", "boot-2")):
+        offset_ms = last.offset_ms(till, hello_of(NOW, boot, 10), NOW)
+        assert offset_ms == int((NOW - timedelta(seconds=10)).timestamp() * 1000)
+
+
+async def test_a_hello_that_comes_again_late_moves_no_event(tmp_path: Path) -> None:
+    clock = FakeClock(NOW)
+    async with running(config_of(tmp_path), clock) as hub, till_of(hub) as till:
+        request = hello_of(NOW, "boot-1", 1_000)
+        first = await till.client.hello(request)
+        await clock.advance(1_200)
+        assert (await till.client.hello(request)).hub_epoch == first.hub_epoch
+        offsets = await hub.reader.read(lambda c: c.execute("SELECT offset_ms FROM clocks").fetchall())
+
+    assert offsets == [(int((NOW - timedelta(seconds=1_000)).timestamp() * 1000),)]
+
+
 async def test_a_dead_real_time_clock_is_corrected_at_the_upload(books: Books, tmp_path: Path) -> None:
     """F40: the till boots in 1970 without a line; the sale works, and the hub knows when it was."""
     clock = FakeClock(datetime(1970, 1, 1, 0, 5, tzinfo=UTC), monotonic=300.0, boot_id="boot-70")
@@ -115,7 +169,8 @@ async def test_a_dead_real_time_clock_is_corrected_at_the_upload(books: Books, t
         monoms=int(clock.monotonic() * 1000),
         bootid=clock.boot_id,
     )
-    books.write(lambda connection: note_clocks(connection, shop.TERMINAL_ID, request, NOW))
+    offset_ms = LastHellos().offset_ms(shop.TERMINAL_ID, request, NOW)
+    books.write(lambda connection: note_clocks(connection, shop.TERMINAL_ID, request, NOW, offset_ms))
     read = read_upload(body(*batch.events), sender, 1)
     books.write(lambda connection: apply_upload(connection, read, NOW, BusinessDay()))
 

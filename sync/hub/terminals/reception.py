@@ -38,7 +38,7 @@ from sync.hub.terminals.roster import (
     redeem_invitation,
     take_up_next,
 )
-from sync.hub.uploads.clocks import note_clocks
+from sync.hub.uploads.clocks import LastHellos, note_clocks
 from sync.hub.uploads.fences import step_in
 from sync.hub.uploads.streams import applied
 from sync.runtime.clock import Clock, new_id
@@ -89,6 +89,7 @@ class Reception:
         self._founding = founding
         self._clock = clock
         self._min_agent = min_agent
+        self._last_hellos = LastHellos()
 
     async def enrol(self, request: EnrolRequest) -> EnrolAnswer:
         """Turn a one-time code into a terminal.
@@ -148,13 +149,14 @@ class Reception:
         if protocol is None:
             raise ProtocolUnknown
         now = self._clock.now()
+        offset_ms = self._last_hellos.offset_ms(terminal.terminal_id, request, now)
         incs = [incarnation.inc for incarnation in request.incarnations]
 
         asker = Asker(terminal.terminal_id, terminal.store_id, self._founding.epoch)
         place = read_cursor(request.cursor) if request.cursor is not None else None
 
         def work(connection: Connection) -> _Heard:
-            note_clocks(connection, terminal.terminal_id, request, now)
+            note_clocks(connection, terminal.terminal_id, request, now, offset_ms)
             note_hello(connection, terminal.terminal_id, request, now)
             return _Heard(
                 fence=step_in(connection, terminal.terminal_id, request.running, request.incarnations),

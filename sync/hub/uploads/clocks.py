@@ -18,17 +18,35 @@ from sync.runtime.sqlite_file import Connection
 KEPT = timedelta(days=60)
 
 
-def note_clocks(connection: Connection, terminal_id: str, hello: HelloRequest, now: datetime) -> None:
+class LastHellos:
+    """What the last hello of each terminal said of its clock, as far as this process heard them.
+
+    A hello arrives late or at once, never early, so the smaller offset is the truer one. Of the last two, not of all:
+    where the hub's own clock was set ahead, or the terminal's runs slow, the true offset has grown, and the second
+    hello after that says so, an hour later at most. Where the hub's clock was set back, the first one does.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[str, int]] = {}
+
+    def offset_ms(self, terminal_id: str, hello: HelloRequest, now: datetime) -> int:
+        """Return the hub's time less the monotonic one of the terminal's boot, by this hello and the one before."""
+        told = int(now.timestamp() * 1000) - hello.monoms
+        boot_id, before = self._last.get(terminal_id, ("", told))
+        self._last[terminal_id] = (hello.bootid, told)
+        return min(told, before) if boot_id == hello.bootid else told
+
+
+def note_clocks(connection: Connection, terminal_id: str, hello: HelloRequest, now: datetime, offset_ms: int) -> None:
     """Write down how the terminal's monotonic clock stands to the hub's, and which incarnations are new since before.
 
     Called before the hello itself is noted: what it names for the first time was made after the one before.
     """
-    now_ms = int(now.timestamp() * 1000)
     _forget(connection, terminal_id, hello, int((now - KEPT).timestamp() * 1000))
     connection.execute(
         "INSERT INTO clocks (terminal_id, boot_id, offset_ms) VALUES (?, ?, ?) "
         "ON CONFLICT DO UPDATE SET offset_ms = excluded.offset_ms",
-        (terminal_id, hello.bootid, now_ms - hello.monoms),
+        (terminal_id, hello.bootid, offset_ms),
     )
     connection.execute(
         "INSERT INTO spans (terminal_id, inc, after_ms) "
