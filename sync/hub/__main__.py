@@ -35,6 +35,7 @@ from sync.hub.commands import (
 )
 from sync.hub.config import DEFAULT_PROGRAM, HubConfig
 from sync.hub.founding import database_file
+from sync.hub.marker import BroughtBack
 from sync.hub.people.columns import COLUMNS
 from sync.hub.people.exporting import Format, export_customers, export_events
 from sync.hub.people.importing import Desk, Fault, ImportFileError, import_customers
@@ -82,7 +83,15 @@ def _run_command(arguments: Sequence[str] | None) -> int:
         return asyncio.run(command(options, config))  # type: ignore[arg-type]  # every command is a coroutine function
     except (SettingsError, ProgramFileError, TlsFilesError) as error:
         return _say(str(error), WRONG)
-    except (ServeError, AlreadyRunning, DatabaseError, ImportFileError, MergeRefused, NotDone) as error:
+    except (
+        ServeError,
+        AlreadyRunning,
+        BroughtBack,
+        DatabaseError,
+        ImportFileError,
+        MergeRefused,
+        NotDone,
+    ) as error:
         return _say(str(error), FAILED)
     except BrokenPipeError:
         raise

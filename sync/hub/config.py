@@ -23,7 +23,7 @@ class HubSection(Section):
     )
     state: Path = Field(
         default=Path("hub-state"),
-        description="The folder of the hub's database, secrets and snapshots. Back up hub.db in it.",
+        description="The folder of the hub's database, secrets and snapshots. Back up hub.db in it, not hub.marker.",
     )
     host: str = Field(
         default="127.0.0.1",

@@ -24,6 +24,7 @@ from sync.hub.feed.feed_log import last_pos, prune
 from sync.hub.feed.head import Head
 from sync.hub.feed.snapshots import Snapshots
 from sync.hub.founding import EPOCH_BYTES, IDENTIFIER_KEY_BYTES, Founding, database_file, found, renew_epoch
+from sync.hub.marker import Marker, keep_renewing, renewed_at_end
 from sync.hub.people.presented import forget_old
 from sync.hub.programs import enact, read_program
 from sync.hub.terminals.reception import Reception
@@ -76,7 +77,8 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
         is_restored: the database was brought back from a backup, so a new epoch begins.
 
     Raises:
-        AlreadyRunning, DatabaseError, ProgramFileError, TlsFilesError, ServeError: with one line for a person.
+        AlreadyRunning, BroughtBack, DatabaseError, ProgramFileError, TlsFilesError, ServeError: with one line for a
+            person. BroughtBack: the database came back from a backup, and `is_restored` does not say so.
     """
     clock = clock or SystemClock()
     tls = tls_context(config)
@@ -85,7 +87,12 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(hold(state / LOCK_NAME))
         writer = await stack.enter_async_context(open_writer(database_file(state)))
-        founding, program = await writer.write(lambda connection: _settle(connection, wanted, clock, is_restored))
+        marker = Marker(state)
+        founding, program = await writer.write(
+            lambda connection: _settle(connection, marker, wanted, clock, is_restored=is_restored)
+        )
+        marker.put()
+        await stack.enter_async_context(renewed_at_end(state, writer))
         reader = await stack.enter_async_context(open_reader(database_file(state)))
         snapshot_reader = await stack.enter_async_context(open_reader(database_file(state)))
         metrics = Metrics(program="loyalty-hub", version=program_version())
@@ -129,11 +136,18 @@ async def run(config: HubConfig, on_ready: Callable[[str], None], *, is_restored
 
 @contextlib.asynccontextmanager
 async def desk(config: HubConfig) -> AsyncIterator[tuple[Writer, Founding]]:
-    """Open the hub's database for a command that works beside a running hub or without one."""
+    """Open the hub's database for a command that works beside a running hub or without one.
+
+    Raises:
+        BroughtBack: it came back from a backup, and no hub was started on it since that was told so.
+        DatabaseError: with one line for a person.
+    """
     state = private_folder(config.hub.state)
     async with open_writer(database_file(state)) as writer:
         # Profiles are changed and erased here alone, and leave the pages of the file too.
         await writer.outside_transaction(lambda connection: connection.execute("PRAGMA secure_delete=ON").fetchone())
+        # The file beside is read while nobody else can write: a hub that runs may renew both at any moment.
+        await writer.write(lambda connection: Marker(state).check(connection))
         founding = await writer.write(_found)
         yield writer, founding
 
@@ -183,7 +197,12 @@ def program_version() -> str:
         return "0+checkout"
 
 
-def _settle(connection: Connection, wanted: Program, clock: Clock, is_restored: bool) -> tuple[Founding, Program]:
+def _settle(
+    connection: Connection, marker: Marker, wanted: Program, clock: Clock, *, is_restored: bool
+) -> tuple[Founding, Program]:
+    if not is_restored:
+        marker.check(connection)
+    marker.take(connection)
     founding = _found(connection)
     program = enact(connection, wanted, int(clock.now().timestamp() * 1000))
     if is_restored:
@@ -208,16 +227,10 @@ def _admin_key(state: Path) -> str:
 @contextlib.asynccontextmanager
 async def _loops(services: Services, config: HubConfig) -> AsyncIterator[None]:
     async def tidy() -> None:
-        while True:
-            while await services.writer.write(lambda connection: prune(connection, config.hub.feed_rows_kept)):
-                pass
-            now = services.clock.now()
-            while await services.writer.write(partial(prune_closed, now=now)):
-                pass
-            while await services.writer.write(partial(forget_old, now=now)):
-                await services.writer.empty_log()
-            services.snapshots.drop_old()
-            await services.clock.sleep(TIDY_EVERY_S)
+        await _tidy(services, config)
+
+    async def marked() -> None:
+        await keep_renewing(config.hub.state, services.writer, services.clock)
 
     async def erased() -> None:
         await services.snapshots.drop_erased(services.reader)
@@ -227,6 +240,7 @@ async def _loops(services: Services, config: HubConfig) -> AsyncIterator[None]:
         "snapshots": services.snapshots.run,
         "erased": erased,
         "recovery": services.reserving.run,
+        "marker": marked,
         "tidy": tidy,
     }
     try:
@@ -244,6 +258,19 @@ async def _loops(services: Services, config: HubConfig) -> AsyncIterator[None]:
         if len(several.exceptions) == 1:  # what the block itself raised, wrapped by the group
             raise several.exceptions[0] from several.exceptions[0].__cause__
         raise
+
+
+async def _tidy(services: Services, config: HubConfig) -> None:
+    while True:
+        while await services.writer.write(lambda connection: prune(connection, config.hub.feed_rows_kept)):
+            pass
+        now = services.clock.now()
+        while await services.writer.write(partial(prune_closed, now=now)):
+            pass
+        while await services.writer.write(partial(forget_old, now=now)):
+            await services.writer.empty_log()
+        services.snapshots.drop_old()
+        await services.clock.sleep(TIDY_EVERY_S)
 
 
 @contextlib.asynccontextmanager
