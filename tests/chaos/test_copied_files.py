@@ -1,4 +1,4 @@
-"""Database files that come back from yesterday, or run twice: F28, F37, F38, F49 and F50, with real files.
+"""Database files that come back from yesterday, or run twice: F37, F38, F49 and F50, with real files.
 
 Nothing that reached the hub is lost or counted twice, whichever copy goes on. What only the lost disk held is lost;
 when the point of sale brings it again, it counts once.
@@ -25,9 +25,8 @@ from sync.runtime.sqlite_file import Connection
 from tests.support.chaos_tills import ChaosTill, card, chaos_till, enrolled, import_cards
 from tests.support.clock import FakeClock
 from tests.support.hubs import HubUnderTest, hub_in_process
-from tests.support.machines import Machines
 from tests.support.processes import ROOT
-from tests.support.waiting import breath, eventually, passing
+from tests.support.waiting import breath, passing
 
 ANN = card(1)
 POINTS = 15
@@ -259,34 +258,6 @@ def _sales(connection: Connection) -> dict[str, Tally[str]]:
 def _balance(connection: Connection) -> int:
     (points,) = connection.execute("SELECT points FROM balances").fetchone() or (0,)
     return int(points)
-
-
-@pytest.mark.timeout(240)
-async def test_f28_yesterdays_hub_db_is_whole_again_once_the_tills_have_sent_what_it_lost(machines: Machines) -> None:
-    await machines.load.sell_some(40)
-    await eventually(machines.load.has_nothing_waiting, within_s=60)
-    assert await machines.hub.stop() == 0
-    backup = (machines.hub_state / "hub.db").read_bytes()
-    await machines.hub.start()
-    await machines.load.sell_some(200)
-    await eventually(machines.load.has_nothing_waiting, within_s=60)
-    assert await machines.hub.stop() == 0
-
-    for old in machines.hub_state.glob("hub.db*"):
-        old.unlink()
-    (machines.hub_state / "hub.db").write_bytes(backup)
-    machines.hub.arguments = (*machines.hub.arguments, "--restored")
-    await machines.hub.start()
-    await machines.load.sell_some(40)
-    # A till that runs on loads no second snapshot within ten minutes; one that starts does.
-    assert await machines.till.stop() == 0
-    await machines.till.start()
-
-    await eventually(machines.load.has_nothing_waiting, within_s=90)
-    await machines.check_till()
-    assert await machines.till.stop() == 0
-    assert await machines.hub.stop() == 0
-    await machines.check_files()
 
 
 async def test_f38_settings_that_cannot_be_used_leave_every_byte_of_a_till_as_it_is(shop: Shop) -> None:
