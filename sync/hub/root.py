@@ -27,6 +27,7 @@ from sync.hub.founding import EPOCH_BYTES, IDENTIFIER_KEY_BYTES, Founding, datab
 from sync.hub.marker import Marker, keep_renewing, renewed_at_end
 from sync.hub.people.presented import forget_old
 from sync.hub.programs import enact, read_program
+from sync.hub.terminals.ahead import Ahead
 from sync.hub.terminals.reception import Reception
 from sync.hub.terminals.roster import Place, invite, new_code
 from sync.hub.uploads.intake import Intake
@@ -98,6 +99,7 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
         metrics = Metrics(program="loyalty-hub", version=program_version())
         head = Head(reader, clock)
         head.reached(await reader.read(last_pos))
+        ahead = Ahead(metrics)
         services = Services(
             founding=founding,
             admin_key=_admin_key(state),
@@ -105,8 +107,8 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
             reader=reader,
             head=head,
             intake=Intake(writer, head, founding.epoch, clock, metrics, config.hub.business_day),
-            reception=Reception(writer, reader, founding, clock, min_agent=config.hub.min_agent),
-            reserving=Reserving(writer, reader, head, founding.epoch, clock),
+            reception=Reception(writer, reader, founding, clock, min_agent=config.hub.min_agent, ahead=ahead),
+            reserving=Reserving(writer, reader, head, founding.epoch, clock, ahead),
             digests=Digests(snapshot_reader, clock),
             figures=EscrowFigures(metrics, reader),
             snapshots=Snapshots(state / "snapshots", snapshot_reader, founding.epoch, clock),

@@ -42,7 +42,7 @@ LAYERS = (
         r"sync\.(hub_client|hub_line)",
         r"sync\.hub\.(founding|marker|programs|books\..+|feed\..+)",
         r"sync\.hub\.(escrow\.(allowances|figures|recovery|visitors)|people\.(classes|customers|erasures|merging|presented))",
-        r"sync\.hub\.(terminals\.(invitation_qr|roster)|uploads\.(clocks|faults|fences|placing|streams))",
+        r"sync\.hub\.(terminals\.(ahead|invitation_qr|roster)|uploads\.(clocks|faults|fences|placing|streams))",
         r"agent\.(keys|store(\..+)?|migrations(\..+)?|display|screen|scanners(\..+)?|till_client)",
     ),
     (

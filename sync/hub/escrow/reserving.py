@@ -42,6 +42,7 @@ from sync.hub.escrow.visitors import likely_visitors
 from sync.hub.feed.feed_log import last_pos
 from sync.hub.feed.head import Head
 from sync.hub.programs import newest_program
+from sync.hub.terminals.ahead import Ahead
 from sync.hub.uploads.fences import is_quarantined
 from sync.hub.uploads.intake import replay_or_leave
 from sync.runtime.clock import Clock, new_id
@@ -118,12 +119,15 @@ class Granting:
 class Reserving:
     """Grants allowances, and finds back what was promised after the hub was brought back from a backup."""
 
-    def __init__(self, writer: Writer, reader: Reader, head: Head, epoch: str, clock: Clock) -> None:
+    def __init__(
+        self, writer: Writer, reader: Reader, head: Head, epoch: str, clock: Clock, ahead: Ahead | None = None
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._head = head
         self._epoch = epoch
         self._clock = clock
+        self._ahead = ahead or Ahead()
         self._heard: set[str] = set()
 
     async def ask(self, terminal_id: str, store_id: str, request: AllowancesRequest) -> AllowancesWord:
@@ -137,7 +141,8 @@ class Reserving:
         )
 
         def work(connection: Connection) -> tuple[AllowancesWord, int]:
-            refused = grant_all(connection, asker, request, visitors, now)
+            stops = self._ahead.stops(terminal_id)
+            refused = refuse(request) if stops else grant_all(connection, asker, request, visitors, now)
             return word_for(connection, asker, now, refused), last_pos(connection)
 
         word, pos = await self._writer.write(work)
@@ -222,12 +227,17 @@ def grant_all(
     """Grant what is wanted, and return what is missing; nothing while the hub recovers, or to one in quarantine."""
     program = newest_program(connection)
     if program is None or is_recovering(connection) or is_quarantined(connection, asker.terminal_id):
-        return [NotGranted(customer_id=want.customer_id, points=want.points) for want in request.want]
+        return refuse(request)
     granting = Granting(connection, asker, now, program, lambda: str(new_id(now)))
     refused = [granting.fill(want) for want in request.want]
     if visitors:
         granting.prefetch(visitors, _live_tills(connection, asker.store_id, now))
     return [one for one in refused if one is not None]
+
+
+def refuse(request: AllowancesRequest) -> list[NotGranted]:
+    """Grant nothing of what is wanted."""
+    return [NotGranted(customer_id=want.customer_id, points=want.points) for want in request.want]
 
 
 def _visitors(connection: Connection, store_id: str, now: datetime) -> list[str]:

@@ -23,6 +23,7 @@ from sync.hub.escrow.reserving import greet
 from sync.hub.feed.feed_log import last_pos
 from sync.hub.founding import Founding
 from sync.hub.programs import newest_program
+from sync.hub.terminals.ahead import Ahead, is_ahead
 from sync.hub.terminals.roster import (
     NewTerminal,
     OtherTerminal,
@@ -76,19 +77,28 @@ class _Heard(NamedTuple):
     word: AllowancesWord
     applied: tuple[AppliedThrough, ...]
     terminals: int
+    is_ahead: str | None
 
 
 class Reception:
     """Enrols terminals, knows them again, and greets them."""
 
     def __init__(
-        self, writer: Writer, reader: Reader, founding: Founding, clock: Clock, *, min_agent: str = ""
+        self,
+        writer: Writer,
+        reader: Reader,
+        founding: Founding,
+        clock: Clock,
+        *,
+        min_agent: str = "",
+        ahead: Ahead | None = None,
     ) -> None:
         self._writer = writer
         self._reader = reader
         self._founding = founding
         self._clock = clock
         self._min_agent = min_agent
+        self._ahead = ahead or Ahead()
         self._last_hellos = LastHellos()
 
     async def enrol(self, request: EnrolRequest) -> EnrolAnswer:
@@ -168,9 +178,12 @@ class Reception:
                     connection, terminal.terminal_id, incs, knows_epoch=self._is_current(connection, place)
                 ),
                 terminals=count(connection),
+                is_ahead=is_ahead(connection, place, request.allowances, self._founding.epoch, now),
             )
 
         heard = await self._writer.write(work)
+        if heard.is_ahead is not None:
+            self._ahead.note(terminal.terminal_id, heard.is_ahead)
         return HelloAnswer(
             protocol=protocol,
             hub_epoch=self._founding.epoch,
