@@ -61,11 +61,16 @@ class OpenShop:
             say(f"importing {len(self.sample.members)} customers into the hub")
             await self.hub_command("import", self.files.customers)
             self.files.note_import()
+        new = [
+            number for number in range(1, len(self.tills) + 1) if not self.files.till(number).enrolment_file.exists()
+        ]
+        # Before the hub runs: not every SQLite lets a second program write.
+        codes = {number: await self._invite(number) for number in new}
         await self.hub.start()
         for number, till in enumerate(self.tills, start=1):
-            if not self.files.till(number).enrolment_file.exists():
+            if number in codes:
                 say(f"enrolling till {number}")
-                await self._enrol(number)
+                await self._enrol(number, codes[number])
             await till.start()
         self.files.draw_cards(self.cards)
         await self.hub_is_up()
@@ -138,11 +143,14 @@ class OpenShop:
         command = ("sync.hub", *arguments, "--config", self.files.hub_config)
         return await run_command(f"loyalty-hub {arguments[0]}", command)
 
-    async def _enrol(self, number: int) -> None:
-        code = await self.hub_command("terminals", "invite", "--store", STORE_ID, "--name", f"till {number}")
+    async def _invite(self, number: int) -> str:
+        said = await self.hub_command("terminals", "invite", "--store", STORE_ID, "--name", f"till {number}")
+        return said.split()[0]
+
+    async def _enrol(self, number: int, code: str) -> None:
         await self.hub_is_up()
         config = self.files.till_config(number)
-        await run_command("loyalty-agent enrol", ("agent", "enrol", code.split()[0], "--config", config))
+        await run_command("loyalty-agent enrol", ("agent", "enrol", code, "--config", config))
 
 
 @contextlib.asynccontextmanager

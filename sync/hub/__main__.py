@@ -34,14 +34,13 @@ from sync.hub.commands import (
     unmerge_customer,
 )
 from sync.hub.config import DEFAULT_PROGRAM, HubConfig
-from sync.hub.founding import database_file
 from sync.hub.marker import BroughtBack
 from sync.hub.people.columns import COLUMNS
 from sync.hub.people.exporting import Format, export_customers, export_events
 from sync.hub.people.importing import Desk, Fault, ImportFileError, import_customers
 from sync.hub.people.merging import MergeRefused
 from sync.hub.programs import ProgramFileError, read_program
-from sync.hub.root import TlsFilesError, desk, is_running, program_version, run, tls_context
+from sync.hub.root import TlsFilesError, desk, is_running, program_version, reading_desk, run, tls_context
 from sync.hub.terminal_commands import (
     WrongAddress,
     invite_terminal,
@@ -52,7 +51,6 @@ from sync.hub.terminal_commands import (
 )
 from sync.hub.terminals.roster import INVITATION_MINUTES, INVITATION_TRIES, Place
 from sync.runtime.clock import SystemClock
-from sync.runtime.database import open_reader
 from sync.runtime.http_server import ServeError
 from sync.runtime.printing import counted, tell, until_unread
 from sync.runtime.settings import SettingsError, load
@@ -159,7 +157,7 @@ async def _import(options: argparse.Namespace, config: HubConfig) -> int:
 async def _export(options: argparse.Namespace, config: HubConfig) -> int:
     name: str = options.file
     form: Format = options.format or ("csv" if name.lower().endswith(".csv") else "ndjson")
-    async with desk(config), open_reader(database_file(config.hub.state)) as reader:
+    async with reading_desk(config) as reader:
         if name == "-":
             number = await reader.read(lambda connection: export_customers(connection, sys.stdout, form))
         else:
@@ -177,7 +175,7 @@ async def _export(options: argparse.Namespace, config: HubConfig) -> int:
 
 
 async def _events(_: argparse.Namespace, config: HubConfig) -> int:
-    async with desk(config), open_reader(database_file(config.hub.state)) as reader:
+    async with reading_desk(config) as reader:
         number = await reader.read(lambda connection: export_events(connection, sys.stdout))
     print(counted(number, "event"), file=sys.stderr)
     return DONE

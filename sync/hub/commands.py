@@ -22,7 +22,7 @@ from sync.hub.people.customers import put_customers
 from sync.hub.people.erasures import erased_on, listed
 from sync.hub.people.merging import merge, unmerge
 from sync.hub.people.presented import erase
-from sync.hub.root import desk, is_running
+from sync.hub.root import desk, is_running, reading_desk
 from sync.runtime.clock import SystemClock
 from sync.runtime.database import Writer
 from sync.runtime.printing import counted
@@ -67,8 +67,8 @@ async def show_customer(config: HubConfig, customer_id: str) -> str:
     Raises:
         NotDone: there is no such customer.
     """
-    async with desk(config) as (writer, _):
-        return await writer.write(lambda connection: _shown(connection, customer_id))
+    async with reading_desk(config) as reader:
+        return await reader.read(lambda connection: _shown(connection, customer_id))
 
 
 async def erase_customer(config: HubConfig, customer_id: str, *, is_sure: bool) -> str:
@@ -98,8 +98,8 @@ async def erase_customer(config: HubConfig, customer_id: str, *, is_sure: bool) 
 
 async def show_erasures(config: HubConfig) -> str:
     """List the erasures, and the tills that may still hold the person."""
-    async with desk(config) as (writer, _):
-        erasures = await writer.write(listed)
+    async with reading_desk(config) as reader:
+        erasures = await reader.read(listed)
     lines = []
     for erasure in erasures:
         tills = ", ".join(f"{terminal_id} {name}".rstrip() for terminal_id, name in erasure.behind)
@@ -138,8 +138,8 @@ async def forget_presented(config: HubConfig, file: Path | None) -> str:
 
 async def show_allowances(config: HubConfig) -> str:
     """List the points that tills hold."""
-    async with desk(config) as (writer, _):
-        allowances = await writer.write(open_allowances)
+    async with reading_desk(config) as reader:
+        allowances = await reader.read(open_allowances)
     lines = [
         f"{one.terminal_id:36}  {one.customer_id:24}  {one.rest:7} of {one.amount:7}  until "
         f"{one.expires_at:%Y-%m-%d %H:%M:%SZ}{'  recalled' if one.is_recalled else ''}"
@@ -177,15 +177,15 @@ async def release_allowances(config: HubConfig, terminal_id: str, *, is_sure: bo
 
 async def show_risks(config: HubConfig) -> str:
     """List what stores gave beyond what customers had, by store and kind."""
-    async with desk(config) as (writer, _):
-        risks = await writer.write(listed_risks)
+    async with reading_desk(config) as reader:
+        risks = await reader.read(listed_risks)
     return "\n".join(f"{store:24}  {kind:10}  {points}" for store, kind, points in risks) or "no store gave any"
 
 
 async def show_recovery(config: HubConfig) -> str:
     """Say whether the hub waits for tills after it was brought back from a backup, and for which."""
-    async with desk(config) as (writer, _):
-        waiting = await writer.write(shown)
+    async with reading_desk(config) as reader:
+        waiting = await reader.read(shown)
     if waiting is None:
         return "the hub is not recovering; allowances are granted"
     lines = [f"recovering until {waiting.until:%Y-%m-%d %H:%M:%SZ}; nothing is granted; waiting for:"]

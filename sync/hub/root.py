@@ -6,7 +6,7 @@ import logging
 import secrets
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -37,7 +37,7 @@ from sync.runtime.clock import Clock, SystemClock
 from sync.runtime.database import Reader, Writer, open_reader, open_writer
 from sync.runtime.http_server import serve
 from sync.runtime.metrics import Metrics
-from sync.runtime.sqlite_file import Connection
+from sync.runtime.sqlite_file import HAS_SAFE_LOG, Connection, DatabaseBusy, driver
 from sync.runtime.state_lock import AlreadyRunning, hold, private_folder, write_private
 from sync.runtime.supervise import Board, supervise
 
@@ -140,12 +140,17 @@ async def run(config: HubConfig, on_ready: Callable[[str], None], *, is_restored
 async def desk(config: HubConfig) -> AsyncIterator[tuple[Writer, Founding]]:
     """Open the hub's database for a command that works beside a running hub or without one.
 
+    Under a SQLite with the WAL-reset race without one only: what is committed here could meet a checkpoint there.
+
     Raises:
         BroughtBack: it came back from a backup, and no hub was started on it since that was told so.
         DatabaseError: with one line for a person.
     """
     state = private_folder(config.hub.state)
-    async with open_writer(database_file(state)) as writer:
+    async with contextlib.AsyncExitStack() as stack:
+        if not HAS_SAFE_LOG:
+            stack.enter_context(_without_a_hub(state))
+        writer = await stack.enter_async_context(open_writer(database_file(state)))
         # Profiles are changed and erased here alone, and leave the pages of the file too.
         await writer.outside_transaction(lambda connection: connection.execute("PRAGMA secure_delete=ON").fetchone())
         # The file beside is read while nobody else can write: a hub that runs may renew both at any moment.
@@ -154,12 +159,40 @@ async def desk(config: HubConfig) -> AsyncIterator[tuple[Writer, Founding]]:
         yield writer, founding
 
 
+@contextlib.asynccontextmanager
+async def reading_desk(config: HubConfig) -> AsyncIterator[Reader]:
+    """Open the hub's database for a command that only reads; beside a running hub under any SQLite.
+
+    Raises:
+        BroughtBack, DatabaseError: as at the desk.
+    """
+    if not is_running(config):
+        async with desk(config):
+            pass  # checked, and with the newest tables; a hub that runs has done both
+    async with open_reader(database_file(config.hub.state)) as reader:
+        yield reader
+
+
 async def make_invitation(writer: Writer, clock: Clock, place: Place) -> str:
     """Return a one-time code that makes a terminal of that place."""
     code = new_code()
     now = clock.now()
     await writer.write(lambda connection: invite(connection, code, place, now))
     return code
+
+
+@contextlib.contextmanager
+def _without_a_hub(state: Path) -> Iterator[None]:
+    """Keep every hub from running on a state folder for the length of the block."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(state / LOCK_NAME))
+        except AlreadyRunning as error:
+            raise DatabaseBusy(
+                f"stop the hub first, then try again: with the SQLite of this machine ({driver().sqlite}) only one "
+                "program may write at a time. Nothing was changed"
+            ) from error
+        yield
 
 
 def is_running(config: HubConfig) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from sync.contract.invitations import Invitation, write_invitation
 from sync.hub.commands import NotDone
 from sync.hub.config import HubConfig, is_loopback
-from sync.hub.root import desk
+from sync.hub.root import desk, reading_desk
 from sync.hub.terminals.invitation_qr import draw_qr
 from sync.hub.terminals.roster import Listed, Place, ask_to_rotate, invite, listed, new_code, revoke
 from sync.hub.uploads.fences import is_quarantined
@@ -56,8 +56,8 @@ async def invite_terminal(config: HubConfig, place: Place, picture: Path | None,
 
 async def list_terminals(config: HubConfig) -> str:
     """List the terminals, one a line."""
-    async with desk(config) as (writer, _):
-        terminals = await writer.write(listed)
+    async with reading_desk(config) as reader:
+        terminals = await reader.read(listed)
     lines = [f"{'TERMINAL':36}  {'STORE':12}  {'NAME':12}  {'STATE':11}  {'LAST HELLO':20}  WAITING"]
     for terminal in terminals:
         waiting = "" if terminal.waiting is None else str(terminal.waiting)

@@ -8,7 +8,7 @@ def has_safe_log(version: str) -> bool:
     """Return whether this SQLite is free of the WAL-reset race (sqlite.org/wal.html).
 
     In other versions a checkpoint of one connection can meet a commit of another and lose it; so there the one writer
-    checkpoints between its own commits, and nobody else ever does.
+    checkpoints between its own commits, and nobody else ever does, nor commits beside it.
     """
     number = tuple(int(part) for part in version.split("."))
     return number >= _WAL_RESET_FIXED[-1] or any(
