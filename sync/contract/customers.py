@@ -7,7 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 # Enough for any real name or sentence; keeps one row far below a page of the feed.
 NAME_CHARS_MAX = 80
@@ -19,6 +19,17 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=SENTENCE_CHARS_MAX)]
+
+
+def _spoken(value: object) -> object:
+    """Return the language that a terminal has words in: `fr-CA` is `fr`, and one that it has none in is `en`."""
+    if not isinstance(value, str) or value in ("en", "fr"):
+        return value
+    return "fr" if value.lower().partition("-")[0] == "fr" else "en"
+
+
+# On the wire: one customer of a language without words must not stop the feed of a shop.
+Spoken = Annotated[Language, BeforeValidator(_spoken)]
 
 
 class Value(BaseModel):
@@ -49,7 +60,7 @@ class Consent(Value):
     granted: bool
     decided_at: AwareDatetime
     wording_version: Code
-    language: Language
+    language: Spoken
 
 
 class Preference(Value):
@@ -112,7 +123,7 @@ class Customer(Value):
     given_name: Name
     family_name: Name | None = None
     called: Name | None = Field(default=None, description="the name as the customer wants to be called")
-    language: Language
+    language: Spoken
     tier: Code | None = None
     last_visit_on: date | None = None
     preferences: tuple[Preference, ...] = Field(default=(), max_length=ROWS_PER_CUSTOMER_MAX)

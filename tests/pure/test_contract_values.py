@@ -20,7 +20,7 @@ from sync.contract.events import (
 )
 from sync.contract.identifiers import Scheme, hint, identifier_id, normalise, normalise_email, normalise_phone
 from sync.contract.ledger import Balance, fold, take_back
-from sync.contract.protocol import CHANGE, CustomerGone, HelloAnswer
+from sync.contract.protocol import CHANGE, CustomerGone, CustomerPut, HelloAnswer
 from sync.runtime.clock import new_id
 
 _NOW = datetime(2026, 3, 9, 14, 30, tzinfo=UTC)
@@ -83,6 +83,21 @@ def test_a_customer_leaves_for_a_reason_that_only_a_newer_hub_knows() -> None:
         told = CHANGE.validate_python({"op": "gone", "customer_id": "C-1", "reason": reason})
         assert isinstance(told, CustomerGone)
         assert told.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "read"), [("en", "en"), ("fr", "fr"), ("fr-CA", "fr"), ("FR", "fr"), ("en-GB", "en"), ("de", "en")]
+)
+def test_a_customer_of_a_language_without_words_does_not_stop_the_feed(said: str, read: str) -> None:
+    consent = {"purpose": "marketing", "granted": True, "decided_at": "2026-01-01T00:00:00Z", "wording_version": "1"}
+    customer = {"customer_id": "C-1", "given_name": "Zoé", "language": said, "consents": [consent | {"language": said}]}
+    told = CustomerPut.model_validate_json(
+        json.dumps({"op": "customer", "customer": customer, "points": 1}), strict=True
+    )
+
+    assert (told.customer.language, told.customer.consents[0].language) == (read, read)
+    with pytest.raises(ValidationError, match="language"):
+        CustomerPut.model_validate({"customer": customer | {"language": 7}, "points": 1})
 
 
 def test_a_cursor_whose_position_no_hub_could_have_is_none() -> None:

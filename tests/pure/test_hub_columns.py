@@ -163,3 +163,11 @@ def test_a_bank_cards_number_is_never_taken_for_a_card_of_ours() -> None:
         row_of(EXAMPLE | {"card": "9990000000012348|4111 1111 1111 1111"})
     ((field, said),) = refused.value.faults
     assert (field, "bank card" in said, "4111" in said) == ("card", True, False)
+
+
+def test_a_language_without_words_is_refused_where_somebody_can_mend_it() -> None:
+    fields = fields_of(row_of(EXAMPLE))
+    consent = {"purpose": "marketing", "granted": True, "decided_at": "2026-01-01T00:00:00Z", "wording_version": "1"}
+    for wrong in ({"language": "frr"}, {"consents": [consent | {"language": "fr-CA"}]}):
+        with pytest.raises(RowError, match="language|'en' or 'fr'"):
+            to_row({**fields, **wrong}, KEY, "1")

@@ -16,6 +16,7 @@ from sync.contract.protocol import EPOCH_HEADER, Change, Outcome, ProblemCode, R
 from sync.contract.versions import PROTOCOLS
 from sync.hub.web.refusals import KINDS
 from sync.hub.web.routes import ROUTES, Route
+from sync.runtime import problems
 
 PAGE = (Path(__file__).parents[2] / "sync" / "PROTOCOL.md").read_text(encoding="utf-8")
 # What stands in code style, whole and word by word, or as a member of an example.
@@ -46,7 +47,7 @@ def address(path: str) -> str:
 
 @pytest.mark.parametrize(
     "code",
-    sorted({*Outcome, *Reason, *ProblemCode, *Flag, *OPERATIONS, *(kind.code for kind in KINDS)}),
+    sorted({*Outcome, *Reason, *ProblemCode, *Flag, *OPERATIONS, *(kind.code for kind in (*KINDS, *problems.KINDS))}),
 )
 def test_each_code_is_on_the_page(code: str) -> None:
     assert code in SAID

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from sync.contract.bank_cards import is_bank_number
-from sync.contract.customers import Code, Customer
+from sync.contract.customers import ROWS_PER_CUSTOMER_MAX, Code, Consent, Customer, Language
 from sync.contract.events import Points, Strict
 from sync.contract.identifiers import IDENTIFIER_VALUE_CHARS_MAX, Scheme, hint, identifier_id, normalise
 from sync.hub.people.columns import place
@@ -69,11 +69,20 @@ class _GivenIdentifier(Strict):
     value: str = Field(min_length=1, max_length=IDENTIFIER_VALUE_CHARS_MAX)
 
 
+class _GivenConsent(Consent):
+    language: Language
+
+
 class _GivenCustomer(Customer):
-    """A customer with what belongs to it but travels apart: identifiers and an opening balance."""
+    """A customer with what belongs to it but travels apart: identifiers and an opening balance.
+
+    A language without words is a typing error here, where somebody can mend it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    language: Language
+    consents: tuple[_GivenConsent, ...] = Field(default=(), max_length=ROWS_PER_CUSTOMER_MAX)
     identifiers: tuple[_GivenIdentifier, ...] = Field(default=(), max_length=IDENTIFIERS_MAX)
     points: Points | None = None
 
