@@ -169,5 +169,5 @@ def test_a_language_without_words_is_refused_where_somebody_can_mend_it() -> Non
     fields = fields_of(row_of(EXAMPLE))
     consent = {"purpose": "marketing", "granted": True, "decided_at": "2026-01-01T00:00:00Z", "wording_version": "1"}
     for wrong in ({"language": "frr"}, {"consents": [consent | {"language": "fr-CA"}]}):
-        with pytest.raises(RowError, match="language|'en' or 'fr'"):
+        with pytest.raises(RowError, match=r"language|'en' or 'fr'"):
             to_row({**fields, **wrong}, KEY, "1")
