@@ -109,8 +109,8 @@ async def release_terminal(config: HubConfig, terminal_id: str) -> str:
     return (
         f"{terminal_id} is released: {counted(done.applied, 'event')} counted, {done.rejected} refused, "
         f"{done.parked} still held. "
-        "If two tills run on copies of one disk, switch one off, empty its state folder and enrol it as another till: "
-        "else it happens again"
+        "If two tills run on copies of one disk, switch one off, empty its state folder and enrol it as another till, "
+        "and restart the one that goes on: else it happens again"
     )
 
 

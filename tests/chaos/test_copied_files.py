@@ -245,6 +245,10 @@ async def test_f49_a_copied_machine_and_its_original_show_the_truth_after_a_rele
         assert (await shop.balance(), max((await shop.at_hub())["applied"].values())) == (POINTS * 10, 1)
         # All but the newest row, which says where the next one stands.
         assert [await shop.prune(till) for till in both] == [3, 7]
+    async with shop.till("copy") as theirs:  # started again, it has a history of its own
+        await shop.sell(theirs, "after")
+        await shop.until_shows(theirs, 11)
+        assert (await shop.at_hub())["parked"] == Tally()
 
 
 def _sales(connection: Connection) -> dict[str, Tally[str]]:
