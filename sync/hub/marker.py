@@ -86,14 +86,11 @@ async def renewed_at_end(state: Path, writer: Writer) -> AsyncIterator[None]:
 
 
 async def keep_renewing(state: Path, writer: Writer, clock: Clock) -> None:
-    """Renew the marker again and again; never returns.
-
-    Raises:
-        DatabaseError: hub.db cannot be written now; the marker stands as it was.
-    """
+    """Renew the marker again and again; never returns. Where the disk is full it stands as it was, and fits."""
     while True:
         await clock.sleep(RENEW_EVERY_S)
-        await _renew(state, writer)
+        with suppress(DatabaseError):
+            await _renew(state, writer)
 
 
 async def _renew(state: Path, writer: Writer) -> None:

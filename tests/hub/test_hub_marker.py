@@ -14,6 +14,7 @@ from sync.hub.founding import database_file
 from sync.hub.marker import MARKER_NAME, RENEW_EVERY_S, BroughtBack, Marker
 from sync.hub.root import Hub, desk, running
 from sync.runtime.database import open_writer
+from sync.runtime.sqlite_file import Connection, DatabaseFull
 from tests.support.clock import FakeClock
 from tests.support.hub_tills import config_of
 from tests.support.processes import ROOT
@@ -189,6 +190,48 @@ async def test_commands_beside_a_hub_that_renews_all_the_time_are_never_refused(
         for _ in range(40):
             async with desk(config_of(state.parent)):
                 pass
+
+
+async def test_a_disk_that_is_full_for_a_while_ends_no_renewing(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, refusals, take = FakeClock(), iter(range(3)), Marker.take
+
+    def sometimes(self: Marker, connection: Connection) -> None:
+        if next(refusals, None) is not None:
+            raise DatabaseFull("the disk is full")
+        take(self, connection)
+
+    async with started(state, clock):
+        before = (state / MARKER_NAME).read_bytes()
+        with monkeypatch.context() as patched:
+            patched.setattr(Marker, "take", sometimes)
+            await passing(clock, lambda: (state / MARKER_NAME).read_bytes() != before)
+    assert next(refusals, None) is None
+    assert await epoch_of(state)
+
+
+async def test_the_command_line_says_what_to_do_and_changes_nothing(state: Path, tmp_path: Path) -> None:
+    epoch = await epoch_of(state)
+    kept = backup(state)
+    await epoch_of(state)
+    bring_back(state, kept)
+    config = tmp_path / "hub.toml"
+    config.write_text(f'[hub]\nstate = "{state}"\nport = 0\n', encoding="utf-8")
+
+    for words in (("run",), ("terminals", "invite", "--store", "store-1")):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sync.hub", *words, "--config", str(config)),
+            cwd=ROOT,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await process.communicate()
+        assert process.returncode == 1
+        assert b"loyalty-hub run --restored" in said
+        assert b"Traceback" not in said
+    async with open_writer(database_file(state)) as writer:
+        rows = await writer.write(
+            lambda c: c.execute("SELECT epoch, (SELECT count(*) FROM invitations) FROM hub").fetchall()
+        )
+    assert rows == [(epoch, 0)]
 
 
 async def test_a_marker_that_cannot_be_read_fits_nothing(state: Path) -> None:
