@@ -20,9 +20,14 @@ def test_every_promise_holds_in_every_seed() -> None:
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_without_this_rule_the_simulation_fails(name: str) -> None:
     rule = RULES[name]
-    assert any(rule.simulate(seed).wrong for seed in range(rule.start, rule.start + rule.seeds_max)), (
+    assert any(is_a_broken_promise(rule.simulate(seed).wrong) for seed in range(rule.seeds_max)), (
         f"{rule.seeds_max} seeds did not miss the rule {name!r}: the adversary has become too kind"
     )
+
+
+def is_a_broken_promise(wrong: str | None) -> bool:
+    """Tell a promise that was broken from a patch that was: then the product falls over, or nothing goes on."""
+    return wrong is not None and not wrong.startswith(("fell:", "stuck:"))
 
 
 def test_the_same_seed_does_the_same() -> None:

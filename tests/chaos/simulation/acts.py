@@ -241,13 +241,7 @@ async def back_up_hub(world: "World") -> None:
 
 async def restore_hub(world: "World") -> None:
     """A hub that everybody comes back to at once: one till's line breaks again before it has sent all it has."""
-    world.oracle.refresh(world.hub)
-    if await world.hub.restore() and world.hub.door is not None:
-        known = {customer_id for (customer_id,) in world.hub.rows("SELECT customer_id FROM customers")}
-        # It may have forgotten who is one, or whose a card is: then it cannot tell which points a till may still spend.
-        world.doubted |= set(world.customers) if world.merged else world.imported - known
-        world.losses |= {"hub", "risk"} if world.doubted else {"hub"}
-        world.note(f"the hub is restored: epoch={world.hub.door.epoch[:4]} pos={world.hub.door.head.pos}")
+    if await _restored(world):
         wire, seconds = _till(world).wire, world.die.choice((10.0, 100.0))
         if world.die.random() < 0.5:
             wire.snaps_for_s = seconds
@@ -255,6 +249,46 @@ async def restore_hub(world: "World") -> None:
         loop = asyncio.get_running_loop()
         breaks_s = loop.time() + world.die.choice((0.2, 0.4, 1.0, 3.0))
         loop.call_at(breaks_s, wire.break_until, breaks_s + seconds)
+
+
+async def forget_at_the_hub(world: "World") -> None:
+    """The hub forgets a spend; its till says in a hello that there is one and no more, and another till spends too.
+
+    On a quiet network, but for a proxy that lets no upload through: to miss what the hub waits for takes all of this.
+    """
+    one, other = world.die.sample(world.tills, 2)
+    if one.life is None or other.life is None or world.hub.door is None:
+        return
+    for till in world.tills:
+        till.wire.is_calm = True
+    world.hub.keep_image()
+    card, points = world.die.choice((0, 2, 2)), world.die.choice((4, 10))
+    await one.life.counter.scan(make_card_number(card))
+    await pass_time(3.0)
+    await _spend_here(world, one, card, points)
+    one.clock.jump(86_400.0)  # so the allowance goes back, and the till cannot tell the hub of it any more
+    one.life.store.allowances.ask_again()
+    await pass_time(3.0)
+    if await _restored(world, newest=True):
+        one.wire.is_calm = False
+        one.wire.sends_nothing_until_s = asyncio.get_running_loop().time() + world.die.choice((100.0, 300.0))
+        for _ in range(5):
+            await pass_time(world.die.choice((8.0, 15.0, 30.0)))
+            await _spend_here(world, other, card, world.die.choice((4, 4, 10, 10, 25)))
+    for till in world.tills:
+        till.wire.is_calm = False
+
+
+async def _restored(world: "World", *, newest: bool = False) -> bool:
+    world.oracle.refresh(world.hub)
+    if not await world.hub.restore(newest=newest) or world.hub.door is None:
+        return False
+    known = {customer_id for (customer_id,) in world.hub.rows("SELECT customer_id FROM customers")}
+    # It may have forgotten who is one, or whose a card is: then it cannot tell which points a till may still spend.
+    world.doubted |= set(world.customers) if world.merged else world.imported - known
+    world.losses |= {"hub", "risk"} if world.doubted else {"hub"}
+    world.note(f"the hub is restored: epoch={world.hub.door.epoch[:4]} pos={world.hub.door.head.pos}")
+    return True
 
 
 async def import_customer(world: "World") -> None:
@@ -319,6 +353,7 @@ ACTS = (
     Act("kill the hub", 2, crash_hub),
     Act("back up the hub", 4, back_up_hub),
     Act("restore the hub", 2, restore_hub),
+    Act("forget at the hub", 0, forget_at_the_hub),
     Act("import a customer", 3, import_customer),
     Act("merge", 0, merge),
     Act("part", 0, part),
@@ -342,17 +377,18 @@ KINDS: Mapping[str, Mapping[str, int]] = {
     "cloned": {"redeem": 25, "scan": 15, "clone a till": 15},
     "restarts": {"sell": 60, "line down": 2, "kill a till": 20, "restart a till": 8, "cut the power": 8},
     "restored": {
-        "sell": 10,
-        "redeem": 40,
+        "sell": 25,
+        "redeem": 15,
         "give back": 2,
-        "scan": 40,
+        "scan": 15,
         "kill a till": 1,
         "cut the power": 0,
         "lose a disk's tail": 0,
         "bring back a till's files": 0,
         "line down": 6,
         "jump a clock": 8,
-        "restore the hub": 8,
+        "restore the hub": 2,
+        "forget at the hub": 5,
         "back up the hub": 1,
         "import a customer": 0,
         "prune the feed": 0,

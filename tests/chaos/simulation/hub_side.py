@@ -312,12 +312,12 @@ class HubSide:
         copy_folder(self.folder, image)
         self._images.append(image)
 
-    async def restore(self) -> bool:
-        """Bring back one of the backups as a new epoch; False where none was made."""
+    async def restore(self, *, newest: bool = False) -> bool:
+        """Bring back one of the backups, or the newest one, as a new epoch; False where none was made."""
         if not self._images:
             return False
         await self.kill()
-        image = self.die.choice(self._images)
+        image = self._images[-1] if newest else self.die.choice(self._images)
         for old in self.folder.glob("hub.db*"):
             old.unlink()
         copy_folder(image, self.folder)

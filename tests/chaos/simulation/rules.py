@@ -28,7 +28,7 @@ from tests.chaos.simulation.world import Result, simulate
 
 
 class Rule(NamedTuple):
-    """A rule, how it is switched off, and within how many seeds from `start` on its absence must break a promise.
+    """A rule, how it is switched off, and within how many seeds its absence must break a promise.
 
     `kind` is the kind of shops in which that is looked for, where it takes faults that seldom meet elsewhere.
     """
@@ -36,7 +36,6 @@ class Rule(NamedTuple):
     off: Callable[[], contextlib.AbstractContextManager[Any]]
     seeds_max: int
     kind: str | None = None
-    start: int = 0
 
     def simulate(self, seed: int) -> Result:
         """Run a seed without the rule."""
@@ -131,8 +130,7 @@ RULES = {
     "incarnation": Rule(one_incarnation, 40),
     "fence": Rule(no_fence, 150, kind="restarts"),
     "escrow": Rule(no_escrow, 20),
-    "own spends": Rule(no_own_spends, 40),
+    "own spends": Rule(no_own_spends, 40, kind="forgetful"),
     "freeze": Rule(no_freeze, 40, kind="forgetful"),
-    # About one shop in two hundred has all that it takes; CI does not look through those before.
-    "drain": Rule(no_drain, 80, kind="restored", start=200),
+    "drain": Rule(no_drain, 40, kind="restored"),
 }

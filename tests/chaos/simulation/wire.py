@@ -48,6 +48,8 @@ class Wire:
     down_until_s: float = 0.0
     snaps_for_s: float = 0.0
     """For how long the line breaks right behind the next hello; 0: not at all."""
+    sends_nothing_until_s: float = 0.0
+    """Until when a proxy lets no upload through, and all else."""
     kept: dict[object, Any] = field(default_factory=dict)
     """The newest answer to each question, for a proxy that answers from its memory."""
 
@@ -70,6 +72,8 @@ class Wire:
         question = ("upload", batch.inc, batch.first, batch.last)
         stretch = Stretch(self.terminal_id, batch.inc, batch.first, batch.links)
         assert self.prover is not None
+        if not self.is_calm and asyncio.get_running_loop().time() < self.sends_nothing_until_s:
+            raise HubUnreachable("timeout")
         proof = write_proof(self.prover.proof(stretch, batch.before, self.fence))
         answer = await self._call(name, question, lambda door: door.upload(self.terminal_id, batch, hub_epoch, proof))
         return cast("UploadAnswer", answer)
