@@ -126,7 +126,13 @@ GROUPS = {
     "requests arrive twice": [Fault.DUPLICATE],
     "bodies are cut, reset, or drip": [Fault.CUT_BODY, Fault.RESET_MID_BODY, Fault.DRIP, Fault.TRUNCATED_JSON],
     "a captive portal answers": [Fault.HTML, Fault.REDIRECT, Fault.EMPTY, Fault.OTHER_JSON, Fault.WRONG_TYPE],
-    "something else answers": [Fault.SERVER_ERROR, Fault.MAINTENANCE, Fault.FOREIGN_403, Fault.NOT_HTTP, Fault.TOO_LARGE],
+    "something else answers": [
+        Fault.SERVER_ERROR,
+        Fault.MAINTENANCE,
+        Fault.FOREIGN_403,
+        Fault.NOT_HTTP,
+        Fault.TOO_LARGE,
+    ],
     "everything at once": [fault for fault in Fault if fault not in (Fault.PASS, Fault.HOLD, Fault.HOLD_ANSWER)],
 }
 
