@@ -19,14 +19,14 @@ async def test_f31_without_room_for_a_line_of_log_both_programs_start_work_and_e
         program.log = FULL
         await program.start()
 
-    await machines.load.sell_some(100)
+    while not machines.load.redeemed:  # as soon as points are granted; the timeout ends it
+        await machines.load.sell_some(100)
     await machines.hub.kill()  # the till has something to say of that
     await machines.load.sell_some(20)
     await machines.hub.start()
 
     await eventually(machines.load.has_nothing_waiting, within_s=60)
     await machines.check_till()
-    assert machines.load.redeemed > 0
     assert await machines.till.stop() == 0
     assert await machines.hub.stop() == 0
     await machines.check_files()

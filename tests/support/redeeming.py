@@ -53,6 +53,12 @@ class ShopTill:
     def left(self, customer_id: str = ANN) -> int:
         return self.till.store.allowances.purse(customer_id, ["00" * 16]).remaining
 
+    def marker(self) -> str | None:
+        """Return what stands in the till's file and beside it, None while it is being changed."""
+        sql = "SELECT iif(marker = next_marker, marker, NULL) FROM main.trust"
+        ((marker,),) = self.till.store.customers._near.glance(sql, ())
+        return str(marker) if marker is not None else None
+
     def shown(self, customer_id: str = ANN) -> tuple[int, int]:
         person = self.till.store.customers.by_id(customer_id)
         assert person is not None
