@@ -13,8 +13,9 @@ from typing import Any
 
 from agent.codes import make_card_number
 from agent.sales import Buyer, ReversalRequest, SaleRequest, fingerprint, plan_reversal, plan_sale
-from agent.store import Store, open_store
+from agent.store import Store, damage, open_store
 from agent.store.entries import Decision, Recorded, ReversalEntry, SaleEntry
+from agent.store.files import till_file
 from sync.contract.cursors import FeedCursor, write_cursor
 from sync.contract.customers import (
     Consent,
@@ -44,6 +45,7 @@ from sync.contract.protocol import (
 )
 from sync.pump.ports import Batch
 from sync.runtime.clock import Clock
+from sync.runtime.sqlite_file import DatabaseFile
 from tests.support.clock import FakeClock
 
 DATABASE_KEY = bytes(range(32))
@@ -206,6 +208,14 @@ def open_till(folder: Path, clock: Clock | None = None, inc: str = INC) -> Abstr
     return open_store(
         folder, DATABASE_KEY, terminal_id=TERMINAL_ID, store_id=STORE_ID, clock=clock or FakeClock(MORNING), inc=inc
     )
+
+
+def salvage(folder: Path) -> None:
+    """Let the till's file go the way of a damaged one."""
+    till = till_file(folder, DATABASE_KEY)
+    fresh = DatabaseFile(folder / "till.db.salvaged", till.application_id, till.migrations, till.key)
+    damage._salvage(till, fresh, MORNING)
+    damage._swap(till.path, fresh.path, MORNING)
 
 
 async def credit(store: Store, sale_id: str = "s-1", net_minor: int = 1_500, number: str | None = None) -> Recorded:

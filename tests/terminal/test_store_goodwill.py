@@ -10,11 +10,10 @@ import pytest
 
 from agent.purse import WhyNot
 from agent.redemptions import NotSpendable, RedemptionResult
-from agent.store import Store, damage
+from agent.store import Store
 from agent.store.allowances import rebuild_spends
-from agent.store.files import till_file
 from sync.contract.program import RedemptionRule
-from sync.runtime.sqlite_file import Connection, DatabaseFile, Row
+from sync.runtime.sqlite_file import Connection, Row
 from tests.support import allowances, shop
 from tests.support.allowances import allowance, give_back, hear, word
 from tests.support.clock import FakeClock
@@ -150,20 +149,12 @@ async def test_goodwill_is_worked_out_anew_from_the_events(store: Store, clock: 
     assert [(row[1], row[2], row[3], row[6]) for row in before] == [(INC, 1, 20, "boot-1"), (INC, 2, 30, "boot-1")]
 
 
-def _salvage(folder: Path) -> None:
-    """Let the till's file go the way of a damaged one."""
-    till = till_file(folder, shop.DATABASE_KEY)
-    fresh = DatabaseFile(folder / "till.db.salvaged", till.application_id, till.migrations, till.key)
-    damage._salvage(till, fresh, MORNING)
-    damage._swap(till.path, fresh.path, MORNING)
-
-
 async def test_a_salvaged_till_knows_what_it_gave_today(tmp_path: Path) -> None:
     async with shop.open_till(tmp_path) as store:
         await store.cache.apply(shop.page(shop.put(points=1_000)))
         await hear(store, word())
         assert await _give(store, "d-1", 50) == 50
-    await asyncio.to_thread(_salvage, tmp_path)
+    await asyncio.to_thread(shop.salvage, tmp_path)
     async with shop.open_till(tmp_path, inc=SECOND_INC) as store:
         await hear(store, word(applied={INC: 1}))
         assert await _why(store, "d-2", 1) is WhyNot.NO_ALLOWANCE

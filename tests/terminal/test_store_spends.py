@@ -11,15 +11,15 @@ import pytest
 from agent.purse import WhyNot
 from agent.redemptions import NotSpendable, RedemptionResult, RedemptionReversalResult
 from agent.shift import ActState
-from agent.store import Store, damage
+from agent.store import Store
 from agent.store.allowances import rebuild_spends
 from agent.store.entries import Terminal
-from agent.store.files import milliseconds, till_file
+from agent.store.files import milliseconds
 from agent.store.spends import RedemptionIdReused, record_redemption
 from sync.contract.allowance import NotGranted
 from sync.contract.events import ALLOWANCE_RETURNED, REDEEMED
 from sync.contract.protocol import Outcome, Reason, Verdict
-from sync.runtime.sqlite_file import Connection, DatabaseFile, Row
+from sync.runtime.sqlite_file import Connection, Row
 from tests.support import allowances, shop
 from tests.support.allowances import DAY_S, allowance, give_back, hear, left, redeem, word
 from tests.support.clock import FakeClock
@@ -345,20 +345,12 @@ async def test_spends_are_worked_out_anew_from_the_events(store: Store) -> None:
     assert await _spends(store) == before == [("a-1", 70), ("a-2", 30), ("a-2", None)]
 
 
-def _salvage(folder: Path) -> None:
-    """Let the till's file go the way of a damaged one."""
-    till = till_file(folder, shop.DATABASE_KEY)
-    fresh = DatabaseFile(folder / "till.db.salvaged", till.application_id, till.migrations, till.key)
-    damage._salvage(till, fresh, MORNING)
-    damage._swap(till.path, fresh.path, MORNING)
-
-
 async def test_a_salvaged_till_knows_its_redemptions_and_spends_nothing_before_a_hello(tmp_path: Path) -> None:
     async with shop.open_till(tmp_path) as store:
         await store.cache.apply(shop.page(shop.put(points=300)))
         await hear(store, word(allowance(100)))
         first = await redeem(store, "d-1", 60)
-    await asyncio.to_thread(_salvage, tmp_path)
+    await asyncio.to_thread(shop.salvage, tmp_path)
     async with shop.open_till(tmp_path, inc=SECOND_INC) as store:
         assert (await redeem(store, "d-1", 60)).result == first.result
         assert shop.balance(store).pending == -60
