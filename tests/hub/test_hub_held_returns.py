@@ -24,26 +24,19 @@ from sync.hub.uploads.quarantine import release_step
 from sync.hub.uploads.upload import read_upload
 from sync.runtime.metrics import Metrics
 from tests.support.clock import FakeClock
-from tests.support.hub_books import NOW, Books, card_id, customer, open_books
+from tests.support.hub_books import NOW, Books, card_id
 from tests.support.hub_events import body, sale
-from tests.support.hub_redemptions import ask, enrolled, redemption, returned, undoing
+from tests.support.hub_redemptions import NUMBER, ONE, TWO, ask, redemption, returned, two_tills, undoing
 
-NUMBER = "9000000000000001"
 CARD = card_id(NUMBER)
-ONE = Sender("till-1", "store-1", "1" * 16)
-TWO = Sender("till-2", "store-1", "2" * 16)
 HELD = (Outcome.PARKED, Reason.HUB_FAULT)
 APPLIED = (Outcome.APPLIED, None)
 
 
 @pytest.fixture
 def books(tmp_path: Path) -> Iterator[Books]:
-    """Two tills of a store, and a customer with 100 points."""
-    with open_books(tmp_path) as books:
-        enrolled(books, ONE, TWO)
-        books.put(customer("C-1", NUMBER, points=100))
+    with two_tills(tmp_path) as books:
         yield books
-        books.check_sums()
 
 
 @contextmanager

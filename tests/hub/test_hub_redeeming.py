@@ -14,28 +14,20 @@ from sync.hub.books.event_rows import parked_events
 from sync.hub.books.redemption_rows import listed_risks
 from sync.hub.escrow.allowances import listed, prune_closed, release
 from sync.hub.founding import database_file
-from sync.hub.uploads.batch import Sender
 from sync.hub.uploads.fences import quarantine
 from sync.hub.uploads.intake import replay
 from sync.hub.uploads.quarantine import release_step
 from tests.support.hub_books import NOW, NOW_MS, Books, card_id, customer, open_books
 from tests.support.hub_events import reversal, sale
-from tests.support.hub_redemptions import ask, enrolled, redemption, returned, undoing
+from tests.support.hub_redemptions import NUMBER, ONE, TWO, ask, redemption, returned, two_tills, undoing
 
-NUMBER = "9000000000000001"
 CARD = card_id(NUMBER)
-ONE = Sender("till-1", "store-1", "1" * 16)
-TWO = Sender("till-2", "store-1", "2" * 16)
 
 
 @pytest.fixture
 def books(tmp_path: Path) -> Iterator[Books]:
-    """Two tills of a store, and a customer with 100 points."""
-    with open_books(tmp_path) as books:
-        enrolled(books, ONE, TWO)
-        books.put(customer("C-1", NUMBER, points=100))
+    with two_tills(tmp_path) as books:
         yield books
-        books.check_sums()
 
 
 def only(word: AllowancesWord) -> str:

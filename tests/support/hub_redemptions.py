@@ -1,7 +1,9 @@
 """Redemptions as a terminal journals them, and allowances in a hub's books, for tests of the hub's rooms."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sync.contract.allowance import AllowancesRequest, AllowancesWord, Want
@@ -9,10 +11,23 @@ from sync.contract.events import ALLOWANCE_RETURNED, REDEEMED, REDEMPTION_REVERS
 from sync.hub.escrow.allowances import Asker, word_for
 from sync.hub.escrow.reserving import grant_all
 from sync.hub.uploads.batch import Sender
-from tests.support.hub_books import NOW, Books
+from tests.support.hub_books import NOW, Books, customer, open_books
 from tests.support.hub_events import CARD, event
 
 Shares = Mapping[str, int]
+NUMBER = "9000000000000001"
+ONE = Sender("till-1", "store-1", "1" * 16)
+TWO = Sender("till-2", "store-1", "2" * 16)
+
+
+@contextmanager
+def two_tills(folder: Path) -> Iterator[Books]:
+    """Two tills of a store, and a customer with 100 points; in the end every balance is the sum of its rows."""
+    with open_books(folder) as books:
+        enrolled(books, ONE, TWO)
+        books.put(customer("C-1", NUMBER, points=100))
+        yield books
+        books.check_sums()
 
 
 def redemption_data(redemption_id: str, shares: Shares, goodwill: int = 0, **changes: Any) -> dict[str, Any]:

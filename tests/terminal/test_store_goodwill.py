@@ -25,11 +25,6 @@ DAY_S = 24 * 3600.0
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(MORNING)
-
-
-@pytest.fixture
 async def store(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Store]:
     async with shop.open_till(tmp_path, clock) as opened:
         await opened.cache.apply(shop.page(shop.put(points=1_000)))

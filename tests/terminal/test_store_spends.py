@@ -29,11 +29,6 @@ SECOND_INC = "00000000000000b2"
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(MORNING)
-
-
-@pytest.fixture
 async def store(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Store]:
     async with shop.open_till(tmp_path, clock) as opened:
         await opened.cache.apply(shop.page(shop.put(points=300)))
