@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import errno
 import logging
-import os
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,51 +15,48 @@ from contextlib import suppress
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
-from tqdm import tqdm
 
 from sync.contract.customers import Code
-from sync.hub.commands import (
-    NotDone,
+from sync.hub.commands.allowances import (
     end_recovery,
+    release_allowances,
+    show_allowances,
+    show_recovery,
+    show_risks,
+)
+from sync.hub.commands.customers import (
     erase_customer,
     forget_presented,
     merge_customers,
-    release_allowances,
-    show_allowances,
     show_customer,
     show_erasures,
-    show_recovery,
-    show_risks,
     unmerge_customer,
 )
-from sync.hub.config import DEFAULT_PROGRAM, HubConfig
-from sync.hub.marker import BroughtBack
-from sync.hub.people.columns import COLUMNS
-from sync.hub.people.exporting import Format, export_customers, export_events
-from sync.hub.people.importing import Desk, Fault, ImportFileError, import_customers
-from sync.hub.people.merging import MergeRefused
-from sync.hub.programs import ProgramFileError, read_program
-from sync.hub.root import TlsFilesError, desk, is_running, program_version, reading_desk, run, tls_context
-from sync.hub.terminal_commands import (
-    WrongAddress,
+from sync.hub.commands.exchange import bring_in, write_customers, write_events
+from sync.hub.commands.refusals import NotDone, WrongCall
+from sync.hub.commands.terminals import (
     invite_terminal,
     list_terminals,
     release_terminal,
     revoke_terminal,
     rotate_credential,
 )
+from sync.hub.config import DEFAULT_PROGRAM, HubConfig
+from sync.hub.marker import BroughtBack
+from sync.hub.people.columns import COLUMNS
+from sync.hub.people.importing import ImportFileError
+from sync.hub.people.merging import MergeRefused
+from sync.hub.programs import ProgramFileError, read_program
+from sync.hub.root import TlsFilesError, program_version, run, tls_context
 from sync.hub.terminals.roster import INVITATION_MINUTES, INVITATION_TRIES, Place
-from sync.runtime.clock import SystemClock
 from sync.runtime.http_server import ServeError
 from sync.runtime.printing import counted, tell, until_unread
 from sync.runtime.settings import SettingsError, load
 from sync.runtime.sqlite_file import DatabaseError, driver_notice
-from sync.runtime.state_lock import PRIVATE_FILE, AlreadyRunning
+from sync.runtime.state_lock import AlreadyRunning
 
 DONE, FAILED, WRONG = 0, 1, 2
 DEFAULT_CONFIG = Path("hub.toml")
-# A file of the wrong kind has a fault on every line; nobody reads more than this.
-FAULTS_SHOWN = 1_000
 
 _CODE: TypeAdapter[str] = TypeAdapter(Code)
 
@@ -79,7 +75,7 @@ def _run_command(arguments: Sequence[str] | None) -> int:
     try:
         config = _config(options.config)
         return asyncio.run(command(options, config))  # type: ignore[arg-type]  # every command is a coroutine function
-    except (SettingsError, ProgramFileError, TlsFilesError) as error:
+    except (SettingsError, ProgramFileError, TlsFilesError, WrongCall) as error:
         return _say(str(error), WRONG)
     except (
         ServeError,
@@ -116,68 +112,16 @@ async def _config_check(options: argparse.Namespace, config: HubConfig) -> int:
 
 
 async def _import(options: argparse.Namespace, config: HubConfig) -> int:
-    path: Path = options.file
-    shown = 0
-
-    def show(kind: str, fault: Fault) -> None:
-        nonlocal shown
-        shown += 1
-        if shown <= FAULTS_SHOWN:
-            tqdm.write(f"{path}:{fault.line}: {kind}{fault.field}: {fault.words}", file=sys.stderr)
-
-    size = (await asyncio.to_thread(path.stat)).st_size
-    with tqdm(total=size, unit="B", unit_scale=True, desc=path.name, disable=None, file=sys.stderr) as bar:
-
-        def bar_at(bytes_read: int) -> None:
-            bar.update(bytes_read - bar.n)
-
-        async with desk(config) as (writer, founding):
-            done = await import_customers(
-                path,
-                Desk(
-                    writer,
-                    SystemClock(),
-                    founding.identifier_key,
-                    config.hub.country_code,
-                    on_fault=lambda fault: show("", fault),
-                    on_warning=lambda fault: show("warning: ", fault),
-                    on_progress=bar_at,
-                    beside_hub=is_running(config),
-                ),
-            )
-    if shown > FAULTS_SHOWN:
-        print(f"… and {counted(shown - FAULTS_SHOWN, 'more line')} like these", file=sys.stderr)
-    print(
-        f"{counted(done.rows, 'row')}: {done.new} new, {done.changed} changed, {done.same} unchanged, "
-        f"{done.gone} gone, {done.bad} bad"
-    )
-    return FAILED if done.bad else DONE
+    return DONE if await bring_in(config, options.file) else FAILED
 
 
 async def _export(options: argparse.Namespace, config: HubConfig) -> int:
-    name: str = options.file
-    form: Format = options.format or ("csv" if name.lower().endswith(".csv") else "ndjson")
-    async with reading_desk(config) as reader:
-        if name == "-":
-            number = await reader.read(lambda connection: export_customers(connection, sys.stdout, form))
-        else:
-            path = Path(name)
-            part = path.with_name(path.name + ".part")
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as out:
-                    number = await reader.read(lambda connection: export_customers(connection, out, form))
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)  # half a list of customers is personal data that nobody asked for
-    print(counted(number, "customer"), file=sys.stderr)
+    await write_customers(config, options.file, options.format)
     return DONE
 
 
 async def _events(_: argparse.Namespace, config: HubConfig) -> int:
-    async with reading_desk(config) as reader:
-        number = await reader.read(lambda connection: export_events(connection, sys.stdout))
-    print(counted(number, "event"), file=sys.stderr)
+    await write_events(config)
     return DONE
 
 
@@ -201,7 +145,7 @@ async def _erase(options: argparse.Namespace, config: HubConfig) -> int:
         print(await show_erasures(config))
         return DONE
     if options.customer is None:
-        return _say("name the customer to erase, or ask for --status", WRONG)
+        raise WrongCall("name the customer to erase, or ask for --status")
     print(await erase_customer(config, options.customer, is_sure=options.yes))
     return DONE
 
@@ -222,10 +166,7 @@ async def _end_recovery(options: argparse.Namespace, config: HubConfig) -> int:
 
 
 async def _invite(options: argparse.Namespace, config: HubConfig) -> int:
-    try:
-        invited = await invite_terminal(config, Place(options.store, options.name), options.qr, options.url)
-    except WrongAddress as error:
-        return _say(str(error), WRONG)
+    invited = await invite_terminal(config, Place(options.store, options.name), options.qr, options.url)
     print(invited.code)
     scanned = f", or scan {invited.picture}," if invited.picture else ""
     print(

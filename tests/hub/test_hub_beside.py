@@ -81,7 +81,7 @@ async def test_no_hub_starts_while_a_command_writes(config: Path, monkeypatch: p
         refused.append(True)
         return {"C-1"}
 
-    monkeypatch.setattr("sync.hub.commands._persons", while_it_writes)
+    monkeypatch.setattr("sync.hub.commands.customers._persons", while_it_writes)
     assert await call(config, "customers", "erase", "C-1") == 1  # without --yes
     assert refused == [True]
 

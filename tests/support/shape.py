@@ -22,7 +22,7 @@ LAYERS = (
         r"sync\.hub\.(judging\..+|uploads\.(batch|forks|upload)|escrow\.grants)",
         r"sync\.hub\.people\.(accounts|columns|customer_rows|merged_rows)",
         # packages that hold nothing themselves
-        r"agent|sync|sync\.runtime|sync\.hub(\.(books|escrow|feed|judging|migrations|people|terminals|uploads|web))?",
+        r"agent|sync|sync\.runtime|sync\.hub(\.(books|commands|escrow|feed|judging|migrations|people|terminals|uploads|web))?",
     ),
     (
         "1 settings",
@@ -54,7 +54,8 @@ LAYERS = (
     ("5 doors", r"agent\.web(\..+)?", r"sync\.hub\.web\..+"),
     (
         "6 roots",
-        r"(agent|sync\.hub)\.(root|commands|terminal_commands|__main__)",
+        r"(agent|sync\.hub)\.(root|__main__)",
+        r"agent\.commands|sync\.hub\.commands\..+",
         r"agent\.reserving",
         r"agent\.demo(\..+)?",
     ),

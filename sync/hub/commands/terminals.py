@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sync.contract.invitations import Invitation, write_invitation
-from sync.hub.commands import NotDone
+from sync.hub.commands.refusals import NotDone, WrongCall
 from sync.hub.config import HubConfig, is_loopback
 from sync.hub.root import desk, reading_desk
 from sync.hub.terminals.invitation_qr import draw_qr
@@ -21,10 +21,6 @@ from sync.hub_errors import HubSetupError
 from sync.runtime.clock import SystemClock
 from sync.runtime.printing import counted
 from sync.runtime.state_lock import write_private
-
-
-class WrongAddress(ValueError):
-    """The address of the hub that tills are to call cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,7 @@ async def invite_terminal(config: HubConfig, place: Place, picture: Path | None,
     """Make a one-time code, and draw it with the hub's address where a picture is asked for.
 
     Raises:
-        WrongAddress: the hub's address is not known, or is none that a till would call.
+        WrongCall: the hub's address is not known, or is none that a till would call.
         NotDone: the picture cannot be written; no invitation was made.
     """
     address = _address(config, url) if picture is not None else ""
@@ -125,13 +121,13 @@ def _address(config: HubConfig, url: str | None) -> str:
     hub = config.hub
     if url is None:
         if hub.port == 0 or not is_loopback(hub.host):
-            raise WrongAddress("a till must know where the hub is: give its address, --url https://hub.example.com")
+            raise WrongCall("a till must know where the hub is: give its address, --url https://hub.example.com")
         host = f"[{hub.host}]" if ":" in hub.host else hub.host
         url = f"{'http' if hub.tls_certificate is None else 'https'}://{host}:{hub.port}"
     try:
         return str(hub_address(url))
     except HubSetupError as error:
-        raise WrongAddress(f"--url: {error}") from None
+        raise WrongCall(f"--url: {error}") from None
 
 
 def _state(terminal: Listed) -> str:
