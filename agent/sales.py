@@ -174,8 +174,11 @@ class Timing(StrEnum):
 
 
 def judge_time(occurred_at: datetime, now: datetime, hub_now: datetime | None) -> Timing:
-    """Return how far `occurred_at` may be believed; `hub_now` is the hub's time where it is known in this boot."""
-    if hub_now is not None and occurred_at > hub_now + FUTURE_MAX:
+    """Return how far `occurred_at` may be believed; `hub_now` is the hub's time where it is known in this boot.
+
+    What is about now by our own clock is happening, however wrong that clock is: it costs nobody points.
+    """
+    if hub_now is not None and occurred_at > max(hub_now + FUTURE_MAX, now + CLOCK_TOLERANCE):
         return Timing.FROM_THE_FUTURE
     clock_is_off = hub_now is not None and abs(now - hub_now) > CLOCK_TOLERANCE
     if clock_is_off or not now - PAST_MAX <= occurred_at <= now + CLOCK_TOLERANCE:

@@ -25,7 +25,9 @@ NO_PROGRAM = Kind(503, "no_program", "The hub has not given this till its rules 
 REDEMPTION_ID_REUSED = Kind(409, "redemption_id_reused", "Another redemption was recorded under this redemption_id.")
 REVERSAL_ID_REUSED = Kind(409, "reversal_id_reused", "Another reversal was recorded under this reversal_id.")
 REWARD_UNKNOWN = Kind(422, "reward_unknown", "The program has no reward of this id.")
-SALE_FROM_THE_FUTURE = Kind(422, "sale_from_the_future", "occurred_at lies more than 24 hours ahead of the hub's time.")
+SALE_FROM_THE_FUTURE = Kind(
+    422, "sale_from_the_future", "occurred_at lies ahead of the till's clock, and over 24 hours ahead of the hub's."
+)
 SALE_ID_REUSED = Kind(409, "sale_id_reused", "Another sale was recorded under this sale_id.")
 STORAGE_FAILED = Kind(503, "storage_failed", "The till's database refused: nothing was recorded; send it again.")
 TOO_MANY_SEARCHES = Kind(429, "too_many_searches", "More searches than this till allows in a minute; wait a little.")

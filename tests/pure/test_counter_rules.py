@@ -204,6 +204,10 @@ def test_a_request_has_one_fingerprint_and_every_change_another() -> None:
         (timedelta(days=-30), timedelta(0), Timing.TRUSTED),
         (timedelta(hours=24), timedelta(0), Timing.UNTRUSTED),
         (timedelta(hours=24, seconds=1), timedelta(0), Timing.FROM_THE_FUTURE),
+        # our own clock is a month ahead: what happens now does happen
+        (timedelta(days=30), timedelta(days=30), Timing.UNTRUSTED),
+        (timedelta(days=30, minutes=2), timedelta(days=30), Timing.UNTRUSTED),
+        (timedelta(days=30, minutes=2, seconds=1), timedelta(days=30), Timing.FROM_THE_FUTURE),
         (timedelta(days=9_999), None, Timing.UNTRUSTED),
     ],
 )
