@@ -169,6 +169,8 @@ class HelloRequest(Value):
     agent_version: str = Field(max_length=40)
     event_types: tuple[str, ...] = Field(max_length=100)
     cursor: str | None = Field(default=None, max_length=200)
+    # The epoch that the process has heard of: what names it was said after that epoch began.
+    hub_epoch: Code | None = None
     incarnations: tuple[IncarnationLength, ...] = Field(default=(), max_length=INCARNATIONS_PER_HELLO_MAX)
     held: tuple[HeldEvent, ...] = Field(default=(), max_length=HELD_PER_HELLO_MAX)
     waiting: Count

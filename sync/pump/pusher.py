@@ -46,7 +46,7 @@ HELLO_EVERY_S = 3600.0
 # A tenth of a kB each: small enough for any way.
 IDENTIFIERS_PER_CALL = 50
 # A word that another one crossed on its way is not taken, and the other one may be of a hub that was brought back from
-# a backup since: then this till holds what the hub was not told of. The next hello names it.
+# a backup since: then this till holds what the hub was not told of. The next hello names it, and an epoch that is news.
 HELLOS_PER_TURN_MAX = 5
 
 _log = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ class Pusher:
         self._most = BatchSize(EVENTS_START, BATCH_BYTES_MAX)
         self._size = self._most
         self._hello_at_s = 0.0
+        self._epoch_heard: str | None = None
         self._was_lost = False
         self._rotation_due = False
         self._errands_refused = False
@@ -120,14 +121,18 @@ class Pusher:
 
     async def _hello(self) -> str:
         for _ in range(HELLOS_PER_TURN_MAX):
-            answer, is_kept = await self._say_hello()
-            if is_kept:
+            answer, is_enough = await self._say_hello()
+            if is_enough:
                 break
         await self._spread(answer)
         return answer.hub_epoch
 
     async def _say_hello(self) -> tuple[HelloAnswer, bool]:
-        """Say hello and take what the hub answers; tell whether its word on the allowances could be kept."""
+        """Say hello and take what the hub answers; tell whether that is enough, or it has to be said again.
+
+        Where the hub's epoch is news it has to: a hub that was restored must know what is held and recorded now, and
+        this hello may have been on its way since before.
+        """
         # Before anything is read for it: whoever asks for one from here on has news that this one may not hold.
         self._line.hello_wanted.clear()
         asked = tuple(await self._journal.incarnations())[:INCARNATIONS_PER_HELLO_MAX]
@@ -136,6 +141,7 @@ class Pusher:
         asked_s = self._clock.monotonic()
         answer = await self._hub.hello(request)
         answered_s = self._clock.monotonic()
+        is_news = request.hub_epoch not in (None, answer.hub_epoch)
         if answer.protocol not in PROTOCOLS:
             raise HubRefused(ProblemCode.PROTOCOL_UNKNOWN)
         await self._journal.rewind(applied_of(asked, answer))
@@ -148,10 +154,10 @@ class Pusher:
         self._hello_at_s = answered_s + HELLO_EVERY_S
         # The hub read its clock about half-way between question and answer.
         hub_time = HubTime(answer.server_time, (asked_s + answered_s) / 2, self._clock.boot_id)
+        self._epoch_heard = answer.hub_epoch
         self._line.greeted(answer.hub_epoch, hub_time)
-        if answer.allowances is None or keep_word is None:
-            return answer, True
-        return answer, await keep_word(answer.allowances)
+        is_kept = answer.allowances is None or keep_word is None or await keep_word(answer.allowances)
+        return answer, is_kept and not is_news
 
     async def _hello_request(self, asked: Sequence[IncarnationLength]) -> HelloRequest:
         waiting = await self._journal.waiting()
@@ -161,6 +167,7 @@ class Pusher:
             agent_version=self._terminal.agent_version,
             event_types=EVENT_TYPES,
             cursor=await self._terminal.cursor(),
+            hub_epoch=self._epoch_heard,
             incarnations=tuple(asked),
             held=tuple(await self._journal.held(HELD_PER_HELLO_MAX)),
             waiting=waiting.count,

@@ -37,6 +37,12 @@ async def test_hello_again_changes_nothing(till: WireTill) -> None:
     assert first.hub_epoch == second.hub_epoch
 
 
+async def test_hello_is_answered_whichever_epoch_it_names(till: WireTill) -> None:
+    """A terminal of another hub or of the time before a restore has to hear which epoch it is now."""
+    for named in (till.epoch, "0123456789abcdef"):
+        assert (await till.hello(hub_epoch=named)).hub_epoch == till.epoch
+
+
 async def test_a_newer_protocol_beside_ours_is_no_hindrance(till: WireTill) -> None:
     assert (await till.hello(protocols=("storesync/9", *PROTOCOLS))).protocol == PROTOCOLS[0]
 

@@ -93,14 +93,14 @@ async def test_f28_a_restored_hub_grants_nothing_until_the_tills_have_sent_all(s
         first, other = again(hub, one, session), again(hub, two, session)
         stream.till = first
         held = HeldAllowance.model_validate(granted.model_dump())
-        word = (await first.hello(IncarnationLength(inc=stream.inc, length=1), held=[held])).allowances
+        recorded = IncarnationLength(inc=stream.inc, length=1)
+        word = (await first.hello(recorded, held=[held], hub_epoch=first.epoch)).allowances
         assert word is not None
         assert [one.allowance_id for one in word.allowances] == [granted.allowance_id]
         cursor = await first.feed_start()
         answer = await stream.put()
         assert answer.results[0].reason is Reason.HUB_RECOVERING
-        await other.hello()
-        await other.feed_start()  # it has read the answer
+        await other.hello(hub_epoch=other.epoch)
 
         async def is_judged() -> bool:
             changes = [change for page in await first.pages(cursor) for change in page.changes]

@@ -170,13 +170,18 @@ class WireTill:
         return Stream(self)
 
     async def hello(
-        self, *told: IncarnationLength, protocols: Sequence[str] = PROTOCOLS, held: Sequence[HeldAllowance] = ()
+        self,
+        *told: IncarnationLength,
+        protocols: Sequence[str] = PROTOCOLS,
+        held: Sequence[HeldAllowance] = (),
+        hub_epoch: str | None = None,
     ) -> HelloAnswer:
         return await self.client.hello(
             HelloRequest(
                 protocols=tuple(protocols),
                 agent_version="0.1.0",
                 event_types=EVENT_TYPES,
+                hub_epoch=hub_epoch,
                 incarnations=told,
                 waiting=0,
                 oldest_waiting_s=0,

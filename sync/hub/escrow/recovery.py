@@ -1,13 +1,14 @@
 """Recovery: the time after the hub was brought back from a backup, until it knows again what was promised.
 
 Terminals may hold allowances that the backup does not know, and have spent of them what it never saw. So nothing is
-granted until each terminal has said hello under the new epoch (which names what it holds) and has sent all that it
-had recorded by then. A terminal that does not come is waited for as long as an allowance may live; a person may end
-the wait. Redemptions that no known allowance covers wait too, and are judged at the end.
+granted until each terminal has said a hello that names the new epoch and what it holds, and has sent all that it had
+recorded by then. A hello that names another epoch, or none, may have been on its way since before the restore. A
+terminal that does not come is waited for as long as an allowance may live; a person may end the wait. Redemptions that
+no known allowance covers wait too, and are judged at the end.
 """
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -33,9 +34,9 @@ def begin(connection: Connection, now: datetime, hours: int) -> None:
 
 
 def note_declared(connection: Connection, terminal_id: str, lengths: Mapping[str, int]) -> None:
-    """Note what a terminal says it has recorded: it is waited for until the hub holds as much.
+    """Note what a terminal that knows of the restore has recorded: it is waited for until the hub holds as much.
 
-    A hello that was on its way since before the restore says less than the one that follows it.
+    Of two hellos the later one may come first; the other says less.
     """
     row = connection.execute("SELECT declared FROM recovering WHERE terminal_id = ?", (terminal_id,)).fetchone()
     if row is not None:
@@ -46,12 +47,8 @@ def note_declared(connection: Connection, terminal_id: str, lengths: Mapping[str
         )
 
 
-def is_complete(connection: Connection, now: datetime, heard: Container[str] | None = None) -> bool:
-    """Strike off the terminals that have sent all; tell whether nothing is waited for any more, or nothing was.
-
-    `heard` are those that named the epoch of now, so they have read the answer to a hello and not only sent one: a
-    hello may come late, from before the restore. None stands for all.
-    """
+def is_complete(connection: Connection, now: datetime) -> bool:
+    """Strike off the terminals that have sent all; tell whether nothing is waited for any more, or nothing was."""
     waiting = shown(connection)
     if waiting is None:
         return True
@@ -62,8 +59,7 @@ def is_complete(connection: Connection, now: datetime, heard: Container[str] | N
         held: dict[str, int] = dict(
             connection.execute("SELECT inc, through FROM streams WHERE terminal_id = ?", (terminal_id,)).fetchall()
         )
-        is_there = heard is None or terminal_id in heard
-        if is_there and all(held.get(inc, 0) >= length for inc, length in declared.items()):
+        if all(held.get(inc, 0) >= length for inc, length in declared.items()):
             connection.execute("DELETE FROM recovering WHERE terminal_id = ?", (terminal_id,))
             left -= 1
     return not left or now >= waiting.until

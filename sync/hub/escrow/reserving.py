@@ -128,7 +128,6 @@ class Reserving:
         self._epoch = epoch
         self._clock = clock
         self._ahead = ahead or Ahead()
-        self._heard: set[str] = set()
 
     async def ask(self, terminal_id: str, store_id: str, request: AllowancesRequest) -> AllowancesWord:
         """Reserve what a terminal asks for as far as points are free, and return all that it holds."""
@@ -148,10 +147,6 @@ class Reserving:
         word, pos = await self._writer.write(work)
         self._head.reached(pos)
         return word
-
-    def heard_from(self, terminal_id: str) -> None:
-        """Note that a terminal named the epoch of now; called for whatever it asks."""
-        self._heard.add(terminal_id)
 
     async def run(self) -> None:
         """Look again and again whether a recovery is over, and do what waited for its end; never returns."""
@@ -183,7 +178,7 @@ class Reserving:
 
     def _step(self, connection: Connection, after: tuple[int, int]) -> "Ending | None":
         now = self._clock.now()
-        return end_by_steps(connection, after, now) if is_complete(connection, now, self._heard) else None
+        return end_by_steps(connection, after, now) if is_complete(connection, now) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +208,8 @@ def end_by_steps(connection: Connection, after: tuple[int, int], now: datetime) 
 def greet(connection: Connection, asker: Asker, request: HelloRequest, now: datetime) -> AllowancesWord:
     """Take note, in the transaction of a hello, of what the terminal holds and has recorded; return all it holds."""
     if is_recovering(connection):
-        note_declared(connection, asker.terminal_id, {one.inc: one.length for one in request.incarnations})
+        if request.hub_epoch == asker.epoch:
+            note_declared(connection, asker.terminal_id, {one.inc: one.length for one in request.incarnations})
         program = newest_program(connection)
         ttl_s = program.redemption.allowance_ttl_h * _S_PER_H if program is not None else 0
         if adopted := adopt(connection, asker.terminal_id, request.allowances, now, ttl_s):

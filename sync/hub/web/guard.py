@@ -84,7 +84,6 @@ def check_epoch(request: web.Request) -> None:
     """
     if request.headers.get(EPOCH_HEADER) != services_of(request).founding.epoch:
         raise Problem(HELLO_REQUIRED)
-    services_of(request).reserving.heard_from(request[TERMINAL].terminal_id)
 
 
 def check_download(request: web.Request) -> None:

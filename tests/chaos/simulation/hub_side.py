@@ -108,7 +108,7 @@ class Door:
         return answer.model_copy(update={"max_batch_events": self._most.choice((1, 2, 3, 500))})
 
     async def upload(self, terminal_id: str, batch: Batch, epoch: str, proof: str) -> UploadAnswer:
-        self._check(epoch, terminal_id)
+        self._check(epoch)
         body = f"[{','.join(batch.events)}]".encode()
         sender = Sender(terminal_id, STORE, batch.inc, terminal_key(terminal_id).public)
         try:
@@ -138,7 +138,7 @@ class Door:
         )
 
     async def feed_until(self, terminal_id: str, cursor: str, epoch: str, until: str) -> FeedPage:
-        self._check(epoch, terminal_id)
+        self._check(epoch)
         place, end = read_cursor(cursor), read_cursor(until)
         if place is None or end is None or (self.checks_epoch and place.hub_epoch != self.epoch):
             raise HubRefused(ProblemCode.RESYNC)
@@ -149,7 +149,7 @@ class Door:
         return FeedPage.model_validate_json(pages.page_text(page, self.epoch, self._clock.now()))
 
     async def feed(self, terminal_id: str, cursor: str, epoch: str, limit: int, wait_s: int) -> FeedPage:
-        self._check(epoch, terminal_id)
+        self._check(epoch)
         place = read_cursor(cursor)
         if place is None or (self.checks_epoch and place.hub_epoch != self.epoch):
             raise HubRefused(ProblemCode.RESYNC)
@@ -164,7 +164,7 @@ class Door:
         return FeedPage.model_validate_json(pages.page_text(page, self.epoch, self._clock.now()))
 
     async def manifest(self, terminal_id: str, epoch: str, snapshot_id: str | None) -> SnapshotManifest:
-        self._check(epoch, terminal_id)
+        self._check(epoch)
         try:
             named = snapshot_id is not None
             snapshot = self.snapshots.named(snapshot_id or "") if named else await self.snapshots.current()
@@ -184,14 +184,14 @@ class Door:
     async def identifiers(
         self, terminal_id: str, epoch: str, presented: Sequence[PresentedIdentifier]
     ) -> IdentifiersAnswer:
-        self._check(epoch, terminal_id)
+        self._check(epoch)
         now = self._clock.now()
         return IdentifiersAnswer(
             known=await self._writer.write(lambda connection: keep(connection, presented, terminal_id, now))
         )
 
     async def allowances(self, terminal_id: str, epoch: str, request: AllowancesRequest) -> AllowancesWord:
-        self._check(epoch, terminal_id)
+        self._check(epoch)
         return await self.reserving.ask(terminal_id, STORE, request)
 
     async def put(self, row: CustomerRow) -> None:
@@ -244,11 +244,9 @@ class Door:
 
         await self._writer.write(work)
 
-    def _check(self, epoch: str, terminal_id: str | None = None) -> None:
+    def _check(self, epoch: str) -> None:
         if self.checks_epoch and epoch != self.epoch:
             raise HubRefused(ProblemCode.HELLO_REQUIRED)
-        if terminal_id is not None:
-            self.reserving.heard_from(terminal_id)
 
     async def _page(self, terminal_id: str, after: int, limit: int, until: int | None = None) -> pages.Page:
         return await self._reader.read(lambda connection: pages.read_page(connection, terminal_id, after, limit, until))
