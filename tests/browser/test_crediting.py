@@ -280,18 +280,64 @@ async def test_a_credit_under_way_is_told_by_the_name_it_is_for(browser: Browser
         await expect(toast(at)).to_contain_text("30 points credited to Marie")
 
 
+async def refuse_sales(at: Counter, go: asyncio.Event | None = None) -> None:
+    """Answer each sale with a full disk; where `go` is given, once that is set."""
+
+    async def refuse(route: Route) -> None:
+        if go is not None:
+            await go.wait()
+        await route.fulfill(status=507, body=json.dumps({"code": "disk_full"}))
+
+    await at.page.route("**/api/v1/sales", refuse)
+
+
 async def test_a_refused_credit_gives_the_amount_back(browser: Browser, tmp_path: Path) -> None:
     async with counter(browser, tmp_path) as at:
-
-        async def refuse(route: Route) -> None:
-            await route.fulfill(status=507, body=json.dumps({"code": "disk_full"}))
-
-        await at.page.route("**/api/v1/sales", refuse)
+        await refuse_sales(at)
         await show(at, "Marie")
         await at.page.keyboard.type("12", delay=130)
         await at.page.keyboard.press("Enter")
         await expect(at.page.locator("#credit .note")).to_contain_text("The disk of this till is full")
         await expect(amount(at)).to_have_value("12")
+        at.noise.clear()
+
+
+async def test_an_amount_that_was_given_back_is_never_credited_to_another(browser: Browser, tmp_path: Path) -> None:
+    """Given back with no owner it waited in the field for the next card, and one key credited it to somebody else."""
+    async with counter(browser, tmp_path) as at:
+        await refuse_sales(at)
+        await show(at, "Marie")
+        await at.page.keyboard.type("12", delay=130)
+        await at.page.keyboard.press("Enter")
+        await expect(amount(at)).to_have_value("12")
+        await at.page.unroute("**/api/v1/sales")
+        await scan(at, at.face("Julie").cards[0])
+        note = at.page.locator("#credit .note")
+        await expect(note).to_have_text("$12.00 was typed for Marie and was not credited.")
+        await expect(amount(at)).to_have_value("")
+        await at.page.keyboard.press("Enter")
+        await expect(note).to_have_text("Type the amount of the sale first.")
+        assert await shift(at) == []
+        at.noise.clear()
+
+
+async def test_a_credit_that_is_refused_behind_the_next_card_is_told_by_its_name(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with counter(browser, tmp_path) as at:
+        go = asyncio.Event()
+        await refuse_sales(at, go)
+        await show(at, "Marie")
+        await at.page.keyboard.type("12", delay=130)
+        await at.page.keyboard.press("Enter")
+        await scan(at, at.face("Daniel").cards[0])
+        await expect(at.page.locator(".name")).to_have_text("Daniel")
+        go.set()
+        note = at.page.locator("#credit .note")
+        await expect(note).to_contain_text(
+            "$12.00 was typed for Marie and was not credited. The disk of this till is full"
+        )
+        await expect(amount(at)).to_have_value("")
         at.noise.clear()
 
 

@@ -135,16 +135,17 @@ export class Credit extends HTMLElement {
     if (remark || !who) return this.missing(remark ?? "nobody");
     const text = this.#field.value;
     const currency = this.#currency;
+    const amount = money(minor, currency);
     if (minor >= LARGE_MINOR && this.#askedAbout !== text) {
       this.#askedAbout = text;
-      return this.missing("large", money(minor, currency));
+      return this.missing("large", amount);
     }
     this.clear();
     this.focus();
     try {
-      await this.asking.sale({ who: who.body, amount: money(minor, currency), name: who.name(), minor, currency });
+      await this.asking.sale({ who: who.body, amount, name: who.name(), minor, currency });
     } catch (error) {
-      this.#refused(error, who, text);
+      this.#refused(error, who, text, amount);
     }
   }
 
@@ -183,13 +184,19 @@ export class Credit extends HTMLElement {
     const amount = minor ? money(minor, this.#currency) : this.#field.value;
     this.#field.value = "";
     this.#typedFor = null;
-    this.#note = name ? say("credit.dropped", { amount, name }) : say("credit.dropped_unnamed", { amount });
+    this.#note = dropped(amount, name);
   }
 
-  #refused(error, who, text) {
+  // Gives the amount back where it was typed, as long as that is for whom it was typed; else says what becomes of it.
+  #refused(error, who, text, amount) {
     if (error instanceof SessionEnded) return;
-    if (this.#field.value === "" && this.#who?.id === who.id) this.#field.value = text;
-    this.note(sayCode("problem", error.code));
+    const why = sayCode("problem", error.code);
+    const isGivenBack = this.#field.value === "" && this.#who?.id === who.id;
+    if (isGivenBack) {
+      this.#field.value = text;
+      this.#typedFor = who;
+    }
+    this.note(isGivenBack ? why : `${dropped(amount, this.#who && who.name())} ${why}`);
     sound("refused");
     warn(this.#note);
   }
@@ -218,6 +225,11 @@ export class Credit extends HTMLElement {
       // Without it the button names the amount alone, and credits as well.
     }
   }
+}
+
+// Says that an amount was not credited. A name (null: none) leaves the page with whom it names.
+function dropped(amount, name) {
+  return name ? say("credit.dropped", { amount, name }) : say("credit.dropped_unnamed", { amount });
 }
 
 customElements.define("till-credit", Credit);
