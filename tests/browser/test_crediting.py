@@ -358,3 +358,33 @@ async def test_the_amount_is_asked_for_in_the_currency_of_the_program(browser: B
         await at.page.get_by_role("button", name="English").click()
         await expect(at.page.locator("#amount-reading")).to_have_text("$1,234.50 for Marie")
         await expect(amount(at)).to_have_value("1234.5")
+
+
+MONEY = """async ([text, currency]) => {
+  const [{ readAmount }, { minorDigits, money }] = await Promise.all(
+    ["amount", "words"].map((name) => import(`/static/${name}.js`)));
+  const { minor } = readAmount(text, minorDigits(currency));
+  return [minor, money(minor, currency)];
+}"""
+
+
+COUNTED = [
+    ("CAD", "1234.50", 123_450),
+    ("LBP", "1234.50", 123_450),
+    ("RSD", "1234", 123_400),
+    ("ALL", "1234.50", 123_450),
+    ("MGA", "1234.50", 123_450),
+    ("JPY", "1234", 1_234),
+    ("XAF", "1234", 1_234),
+    ("KWD", "1234.500", 1_234_500),
+    ("IQD", "1234.500", 1_234_500),
+    ("CLF", "1234.5000", 12_345_000),
+]
+
+
+async def test_an_amount_is_counted_in_the_minor_units_of_iso_4217(browser: Browser, tmp_path: Path) -> None:
+    """The browser writes 1,234 LBP without decimals; taken for its minor unit, a sale would count a hundredth."""
+    async with counter(browser, tmp_path) as at:
+        for currency, text, minor in COUNTED:
+            read, shown = await at.page.evaluate(MONEY, [text, currency])
+            assert (currency, read, re.sub(r"\D", "", shown)) == (currency, minor, str(minor))

@@ -6,6 +6,13 @@ const HOUR_S = 3600;
 const DAY_S = 86400;
 // Beyond this a date says more than "ago".
 const DAYS_AGO_MAX = 13;
+// ISO 4217, which sales are counted by: the currencies whose minor unit is no hundredth, by their decimals. The browser
+// knows how many decimals people write, and those are fewer for LBP or RSD: by them a sale would count a hundredth.
+const MINOR_DIGITS = {
+  0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+  3: "BHD IQD JOD KWD LYD OMR TND",
+  4: "CLF UYW",
+};
 
 const catalogues = {};
 let language = "en";
@@ -74,16 +81,20 @@ export function number(value) {
 
 // Returns how many decimals a currency has: 2 for CAD, 0 for JPY.
 export function minorDigits(currency) {
-  return moneyFormat(currency).resolvedOptions().maximumFractionDigits;
+  const digits = Object.keys(MINOR_DIGITS).find((each) => MINOR_DIGITS[each].includes(currency));
+  return Number(digits ?? 2);
 }
 
 // Returns an amount of minor units: $13.50, 13,50 $.
 export function money(minor, currency) {
-  return moneyFormat(currency).format(minor / 10 ** minorDigits(currency));
-}
-
-function moneyFormat(currency) {
-  return new Intl.NumberFormat(LOCALES[language], { style: "currency", currency, currencyDisplay: "narrowSymbol" });
+  const digits = minorDigits(currency);
+  return new Intl.NumberFormat(LOCALES[language], {
+    style: "currency",
+    currency,
+    currencyDisplay: "narrowSymbol",
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  }).format(minor / 10 ** digits);
 }
 
 // Returns "+ 15" or "− 9".
