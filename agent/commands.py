@@ -28,7 +28,7 @@ from sync.hub_errors import HubError, HubSetupError
 from sync.runtime.clock import SystemClock
 from sync.runtime.printing import counted
 from sync.runtime.settings import load
-from sync.runtime.state_lock import hold, private_folder
+from sync.runtime.state_lock import AlreadyRunning, hold_folder
 
 Command = Callable[[argparse.Namespace], Awaitable[int]]
 _NO_CODE = "this is no enrolment code; type it as `loyalty-hub terminals invite` printed it, or scan its QR code"
@@ -61,8 +61,7 @@ async def enrol(asked: argparse.Namespace) -> int:
     """Make this terminal known to the hub, and keep what the hub gave it."""
     settings = load(asked.config, Settings)
     code = _code_of(await _said(asked), settings)
-    private_folder(settings.till.state)
-    with hold(settings.lock_file):
+    with hold_folder(settings.lock_file):
         before = keys.enrolled_before(settings.enrolment_file, settings.journal_file)
         public_key = keys.terminal_key(settings.terminal_key_file).public
         request = _enrol_request(code, before, public_key)
@@ -150,7 +149,8 @@ async def cache_compare(asked: argparse.Namespace) -> int:
 async def key_show(asked: argparse.Namespace) -> int:
     """Print the key of the point-of-sale software, made if there is none yet."""
     settings = load(asked.config, Settings)
-    print(keys.pos_key(settings.pos_key_file, settings.api.key_group))  # noqa: T201
+    file = settings.pos_key_file
+    print(keys.read_pos_key(file) if file.exists() else _made_key(settings))  # noqa: T201
     return 0
 
 
@@ -161,11 +161,23 @@ async def key_rotate(asked: argparse.Namespace) -> int:
         async with till_client(settings) as till:
             await till.rotate_key()
     except TillNotRunning:
-        private_folder(settings.till.state)
-        with hold(settings.lock_file):
-            keys.new_pos_key(settings.pos_key_file, settings.api.key_group)
+        _made_key(settings)
     print(f"new key in {settings.pos_key_file}; give it to the point-of-sale software")  # noqa: T201
     return 0
+
+
+def _made_key(settings: Settings) -> str:
+    """Return a new key, made where no till runs: one that does would not know it."""
+    file = settings.pos_key_file
+    try:
+        with hold_folder(settings.lock_file):
+            return keys.new_pos_key(file, settings.api.key_group)
+    except AlreadyRunning as error:
+        if file.exists():
+            raise
+        raise CommandError(
+            f"{file} is missing, and a till runs here that knows only that key; restart it, and it makes a new one"
+        ) from error
 
 
 async def _said(asked: argparse.Namespace) -> str:

@@ -17,7 +17,7 @@ from sync.contract.customers import Value
 from sync.contract.protocol import EnrolAnswer, EnrolledBefore
 from sync.contract.signing import SEED_BYTES, SigningKey
 from sync.runtime.sqlite_file import KEY_BYTES
-from sync.runtime.state_lock import private_folder, write_private
+from sync.runtime.state_lock import PRIVATE_FOLDER, private_folder, write_private
 
 if sys.platform != "win32":
     import grp
@@ -62,7 +62,8 @@ def database_key(key_file: Path, database: Path) -> bytes:
             raise KeyFileError(
                 f"{key_file} is missing, and {database} cannot be read without it; bring back both together"
             )
-        private_folder(key_file.parent)
+        # One that was there stays as it is: the file may be set to stand in /etc.
+        key_file.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         write_private(key_file, secrets.token_hex(KEY_BYTES).encode() + b"\n")
     text = _read(key_file)
     try:
@@ -161,11 +162,20 @@ def pos_key(path: Path, group: str | None) -> str:
     """
     if not path.exists():
         return new_pos_key(path, group)
+    with _for_group(path, group):
+        return read_pos_key(path)
+
+
+def read_pos_key(path: Path) -> str:
+    """Return the bearer key that was made, and change nothing: a member of its group may ask.
+
+    Raises:
+        KeyFileError: the file holds no key.
+    """
     key = _read(path)
     if not key.startswith(_POS_KEY_PREFIX):
         raise KeyFileError(f"{path} holds no POS key; delete it, and the next start makes a new one")
-    with _for_group(path, group):
-        return key
+    return key
 
 
 def new_pos_key(path: Path, group: str | None) -> str:
@@ -175,7 +185,7 @@ def new_pos_key(path: Path, group: str | None) -> str:
         KeyFileError: the group does not exist, or the file may not be given to it.
     """
     key = _POS_KEY_PREFIX + secrets.token_urlsafe(_POS_KEY_BYTES)
-    private_folder(path.parent)
+    path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)  # never closed again: the group passes through
     with _for_group(path, group) as group_id:
         write_private(path, key.encode() + b"\n", mode=_POS_KEY_MODE, group=group_id)
     return key

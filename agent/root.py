@@ -43,7 +43,7 @@ from sync.runtime.clock import Clock, SystemClock
 from sync.runtime.http_server import ServedAt, serve
 from sync.runtime.metrics import Metrics
 from sync.runtime.sqlite_file import DatabaseDamaged, driver, driver_notice
-from sync.runtime.state_lock import hold, private_folder
+from sync.runtime.state_lock import hold_folder
 from sync.runtime.supervise import Board, Loop, State, supervise
 
 _log = logging.getLogger(__name__)
@@ -111,8 +111,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        private_folder(settings.till.state)
-        stack.enter_context(hold(settings.lock_file))
+        stack.enter_context(hold_folder(settings.lock_file))
         enrolment = _Enrolled(settings)
         store = await stack.enter_async_context(_open_store(settings, enrolment.now, clock))
         metrics = Metrics(program="loyalty-agent", version=VERSION)

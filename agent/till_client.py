@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from agent.config import Settings
-from agent.keys import pos_key
+from agent.keys import read_pos_key
 from sync.runtime.problems import PROBLEM_TYPE
 
 # Loopback: a till that does not answer in this time hangs.
@@ -101,7 +101,7 @@ async def till_client(settings: Settings) -> AsyncIterator[TillClient]:
     """
     if not settings.pos_key_file.exists():
         raise TillNotRunning(f"no till has run here yet: {settings.pos_key_file} is missing")
-    key = pos_key(settings.pos_key_file, None)
+    key = read_pos_key(settings.pos_key_file)
     headers = {"Authorization": f"Bearer {key}"}
     async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session:
         yield TillClient(session, f"http://{settings.api.host}:{settings.api.port}")

@@ -16,7 +16,7 @@ from agent.demo.shop_files import STORE_ID, SampleCard, ShopFiles, sample_cards
 from agent.demo.waiting import wait_for
 from agent.till_client import TillNotRunning, TillRefused, till_client
 from sync.runtime.clock import Clock
-from sync.runtime.state_lock import AlreadyRunning, hold, private_folder
+from sync.runtime.state_lock import AlreadyRunning, hold, hold_folder
 
 # A start takes a second; a cold disk or a busy machine may need many times that.
 READY_S_MAX = 30.0
@@ -162,10 +162,9 @@ async def open_shop(files: ShopFiles, ports: Ports, clock: Clock) -> AsyncIterat
         PortsTaken: a port is.
     """
     _refuse_foreign(files)
-    private_folder(files.folder)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(hold(files.lock))
+            stack.enter_context(hold_folder(files.lock))
         except AlreadyRunning as running:
             raise DemoError(
                 f"the demo in {files.folder} runs already (process {running.pid}); stop that one, or start this one"

@@ -38,7 +38,7 @@ from sync.runtime.database import Reader, Writer, open_reader, open_writer
 from sync.runtime.http_server import serve
 from sync.runtime.metrics import Metrics
 from sync.runtime.sqlite_file import HAS_SAFE_LOG, Connection, DatabaseBusy, driver
-from sync.runtime.state_lock import AlreadyRunning, hold, private_folder, write_private
+from sync.runtime.state_lock import AlreadyRunning, hold, hold_folder, private_folder, write_private
 from sync.runtime.supervise import Board, supervise
 
 LOCK_NAME = "hub.lock"
@@ -84,9 +84,8 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
     clock = clock or SystemClock()
     tls = tls_context(config)
     wanted = read_program(config.program.file or DEFAULT_PROGRAM)
-    state = private_folder(config.hub.state)
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(hold(state / LOCK_NAME))
+        state = stack.enter_context(hold_folder(config.hub.state / LOCK_NAME))
         writer = await stack.enter_async_context(open_writer(database_file(state)))
         marker = Marker(state)
         founding, program = await writer.write(

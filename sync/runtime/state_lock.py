@@ -56,6 +56,22 @@ def hold(lock_file: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def hold_folder(lock_file: Path) -> Iterator[Path]:
+    """Hold the folder of `lock_file` for the length of the block: made where absent, readable by its user only.
+
+    It is closed only once it is held: whoever runs there may have let a group pass, and a refused start must not
+    shut that group out.
+
+    Raises:
+        AlreadyRunning: another process holds it; nothing was changed.
+    """
+    folder = lock_file.parent
+    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    with hold(lock_file):
+        yield private_folder(folder)
+
+
 def private_folder(path: Path) -> Path:
     """Return the folder, made with its parents where absent, and readable by its user only."""
     path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)

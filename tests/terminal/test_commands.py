@@ -1,5 +1,6 @@
 """The command line as its users meet it: exit codes, and one clear line per error."""
 
+import grp
 import json
 import os
 from collections.abc import Iterator
@@ -146,6 +147,22 @@ def test_the_pos_key_is_made_once_private_and_can_be_replaced(
     assert main(["key", "rotate", "--config", str(config)]) == 0
     assert main(["key", "show", "--config", str(config)]) == 0
     assert capsys.readouterr().out.split()[-1] != first
+
+
+def test_the_key_is_shown_to_a_member_of_its_group(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_group = grp.getgrgid(os.getgid()).gr_name
+    config.write_text(config.read_text(encoding="utf-8") + f'key_group = "{own_group}"\n', encoding="utf-8")
+    assert main(["key", "show", "--config", str(config)]) == 0
+    key = capsys.readouterr().out
+
+    def not_the_owner(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", not_the_owner)
+    assert main(["key", "show", "--config", str(config)]) == 0
+    assert capsys.readouterr().out == key
 
 
 def test_an_unknown_group_for_the_key_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

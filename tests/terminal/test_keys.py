@@ -12,6 +12,10 @@ from sync.runtime.state_lock import private_folder
 _OWN_GROUP = grp.getgrgid(os.getgid()).gr_name
 
 
+def _refused(*_: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
 def _mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
@@ -30,6 +34,27 @@ def test_without_a_group_only_the_tills_own_user_reaches_the_key(tmp_path: Path)
     key_file = tmp_path / "pos" / "pos.key"
     keys.pos_key(key_file, None)
     assert [_mode(path) for path in (key_file.parent, key_file)] == [0o700, 0o640]
+
+
+def test_a_new_key_leaves_the_way_to_it_open_and_reading_it_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_file = tmp_path / "state" / "pos" / "pos.key"
+    keys.pos_key(key_file, _OWN_GROUP)
+    seen: list[int] = []
+    monkeypatch.setattr(keys, "write_private", lambda *_args, **_kwargs: seen.append(_mode(key_file.parent)))
+    keys.new_pos_key(key_file, _OWN_GROUP)
+    assert seen == [0o710]
+    monkeypatch.setattr(os, "chown", _refused)
+    assert keys.read_pos_key(key_file) == key_file.read_text(encoding="ascii").strip()
+
+
+def test_a_folder_that_was_there_is_not_closed_for_the_database_key(tmp_path: Path) -> None:
+    etc = tmp_path / "etc"
+    etc.mkdir(mode=0o755)
+    keys.database_key(etc / "loyalty.key", tmp_path / "till.db")
+    keys.database_key(etc / "loyalty" / "database.key", tmp_path / "till.db")
+    assert [_mode(path) for path in (etc, etc / "loyalty.key", etc / "loyalty")] == [0o755, 0o600, 0o700]
 
 
 def test_a_database_whose_key_is_missing_is_not_given_a_new_one(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sync.runtime.state_lock import AlreadyRunning, hold, private_folder, write_private
+from sync.runtime.state_lock import AlreadyRunning, hold, hold_folder, private_folder, write_private
 
 HOLDER = """
 import sys, time
@@ -76,6 +76,22 @@ def test_state_folder_and_its_files_are_for_one_user_only(tmp_path: Path) -> Non
 def test_folder_that_was_open_to_others_is_closed(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o755)
     assert stat.S_IMODE(private_folder(tmp_path / "state").stat().st_mode) == 0o700
+
+
+def test_a_folder_that_is_held_is_made_and_closed_to_others(tmp_path: Path) -> None:
+    for _ in range(2):
+        with hold_folder(tmp_path / "a" / "state" / "agent.lock") as folder:
+            assert folder == tmp_path / "a" / "state"
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        folder.chmod(0o755)
+
+
+def test_whoever_is_refused_shuts_nobody_out(tmp_path: Path) -> None:
+    with hold_folder(tmp_path / "state" / "agent.lock") as folder:
+        folder.chmod(0o710)
+        with pytest.raises(AlreadyRunning), hold_folder(tmp_path / "state" / "agent.lock"):
+            pass
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o710
 
 
 def test_key_for_the_pos_user_is_readable_by_its_group(tmp_path: Path) -> None:
