@@ -171,6 +171,16 @@ async def test_a_line_that_is_no_object_is_a_bad_row(importer: Importer, line: b
     assert importer.faults == [Fault(1, "the row", words)]
 
 
+@pytest.mark.parametrize(
+    "identifiers", [5, [{"scheme": ["card"], "value": "9990000000012348"}], [{"scheme": {}, "value": None}]]
+)
+async def test_identifiers_of_the_wrong_type_are_a_bad_row(importer: Importer, identifiers: Any) -> None:
+    done = await importer(lines(NDJSON | {"customer_id": "C-2", "identifiers": identifiers}, NDJSON), "c.ndjson")
+
+    assert (done.new, done.bad) == (1, 1)
+    assert {(fault.line, fault.field) for fault in importer.faults} == {(1, "identifiers")}
+
+
 async def test_csv_that_is_not_utf8_is_a_bad_row(importer: Importer) -> None:
     done = await importer(HEADER.encode() + b"C-1,Zo\xe9,fr,,,\nC-2,Ann,en,,,\n")
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from sync.contract.identifiers import Scheme
 
 SEVERAL = "|"
+# An unknown field is named to the person who wrote it; what is longer is no name.
+FIELD_CHARS_MAX = 64
 
 
 class Column(NamedTuple):
@@ -141,12 +143,13 @@ def to_cells(fields: Mapping[str, Any]) -> dict[str, str]:
 
 
 def place(loc: Iterable[int | str]) -> str:
-    """Return the column (or the JSON field) where a model found a fault."""
+    """Return the column (or the JSON field) where a model found a fault; the row, where no line can show its name."""
     path = tuple(part for part in loc if isinstance(part, str))
     for end in range(len(path), 0, -1):
         if path[:end] in _PLACES:
             return _PLACES[path[:end]]
-    return path[0] if path else "the row"
+    name = path[0] if path else ""
+    return name if 0 < len(name) <= FIELD_CHARS_MAX and name.isprintable() else "the row"
 
 
 def split(cell: str) -> list[str]:

@@ -115,7 +115,7 @@ def to_row(fields: Mapping[str, Any], identifier_key: bytes, country_code: str) 
         raise RowError([*_faults(error), *_written(_readable(fields), country_code)[1]]) from None
     wire = given.model_dump_json(exclude=_NOT_ON_THE_WIRE, exclude_defaults=True)
     if "\\" in wire or _CONTROL.search(wire):  # in JSON the others stand behind a backslash
-        _refuse_control_characters(fields)
+        _refuse_control_characters(given)
     written, faults = _written([(one.scheme, one.value) for one in given.identifiers], country_code)
     if faults:
         raise RowError(faults)
@@ -144,8 +144,10 @@ def _faults(error: ValidationError) -> list[tuple[str, str]]:
     return [(place(detail["loc"]), _PLAIN_FAULTS.get(detail["type"], detail["msg"])) for detail in details]
 
 
-def _refuse_control_characters(fields: Mapping[str, Any]) -> None:
-    faults = [(field, "holds a control character") for field, text in _texts(fields, ()) if _CONTROL.search(text)]
+def _refuse_control_characters(given: _GivenCustomer) -> None:
+    """Look at what was understood: what was ignored beside it may be of any depth."""
+    texts = _texts(given.model_dump(mode="json", exclude=_NOT_ON_THE_WIRE), ())
+    faults = [(field, "holds a control character") for field, text in texts if _CONTROL.search(text)]
     if faults:
         raise RowError(faults)
 
@@ -162,11 +164,12 @@ def _texts(value: Any, loc: tuple[int | str, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _readable(fields: Mapping[str, Any]) -> list[tuple[Scheme, str]]:
-    """Return the identifiers that can be read where not all can; the model names the others."""
-    schemes = {scheme.value: scheme for scheme in Scheme}
+    """Return the identifiers that can be read where not all can; the model names the others, whatever they are."""
     given = fields.get("identifiers")
-    pairs = [(one.get("scheme"), one.get("value")) for one in given or () if isinstance(one, Mapping)]
-    return [(schemes[scheme], value) for scheme, value in pairs if scheme in schemes and isinstance(value, str)]
+    entries = [entry for entry in given if isinstance(entry, Mapping)] if isinstance(given, list) else []
+    pairs = [(entry.get("scheme"), entry.get("value")) for entry in entries]
+    # A list of schemes, because only what can be hashed may be looked for in a set.
+    return [(Scheme(scheme), text) for scheme, text in pairs if scheme in list(Scheme) and isinstance(text, str)]
 
 
 def _written(
