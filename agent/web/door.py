@@ -87,8 +87,8 @@ def local_door(behind: Behind, server: str) -> web.Application:
         app.router.add_route(operation.method, operation.path, operation.handler)
     for method, path, _, handler in pages:
         app.router.add_route(method, path, handler)
-    screen_live = Live(behind.screen, guard, sessions, behind.clock)
-    display_live = Live(behind.display, guard, sessions, behind.clock, Scope.DISPLAY)
+    screen_live = Live(behind.screen, guard)
+    display_live = Live(behind.display, guard, Scope.DISPLAY)
     app.router.add_get(LIVE_PATH, screen_live.handle, allow_head=False)
     app.router.add_get(DISPLAY_LIVE_PATH, display_live.handle, allow_head=False)
     return app

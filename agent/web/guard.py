@@ -43,13 +43,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose credential a request brought: the point of sale's, or that of one session of a page or a display."""
+    """Whose credential a request brought: the point of sale's, or that of one session of a page or a display.
+
+    `key_number` tells the point of sale's key from those before and behind it; `PosKey` counts them.
+    """
 
     kind: Literal["pos", "page", "display"]
     session_id: str | None = None
+    key_number: int | None = None
 
 
-POS = Caller("pos")
 CALLER = web.RequestKey("caller", Caller)
 
 
@@ -58,10 +61,17 @@ class PosKey:
 
     def __init__(self, key: str) -> None:
         self._digest = _digest(key)
+        self._number = 1
+
+    @property
+    def number(self) -> int:
+        """Which key this is since the start: it grows with each new one."""
+        return self._number
 
     def replace(self, key: str) -> None:
-        """Take a new key; the old one is worth nothing from now on."""
+        """Take a new key; the old one is worth nothing from now on, also where it opened a live socket."""
         self._digest = _digest(key)
+        self._number += 1
 
     def matches(self, given: str) -> bool:
         """Tell whether this is the key, in a time that tells nothing."""
@@ -136,6 +146,12 @@ class Guard:
             await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=b"credential_refused")
         return caller
 
+    def still_admits(self, caller: Caller) -> bool:
+        """Tell whether the credential of an open socket is good still, and count this as a use of its session."""
+        if caller.session_id is not None:
+            return self._door.keep_open(caller.session_id, self._clock.monotonic())
+        return caller.key_number == self._pos_key.number
+
     def _access_to(self, request: web.Request) -> Access:
         resource = request.match_info.route.resource
         if resource is None:
@@ -147,8 +163,8 @@ class Guard:
         """Return whose credential it is, and why it is not enough."""
         bearers = request.headers.getall(hdrs.AUTHORIZATION, [])
         if bearers:
-            is_pos = len(bearers) == 1 and self._pos_key.matches(_bearer(bearers[0]))
-            return (POS, None) if is_pos else (None, CREDENTIAL_REFUSED)
+            caller = self._of_key(_bearer(bearers[0])) if len(bearers) == 1 else None
+            return caller, None if caller else CREDENTIAL_REFUSED
         if access in (Access.OPEN, Access.DOCUMENT):
             return None, None
         if access is Access.POS or not asked.is_from_own_page:
@@ -161,6 +177,9 @@ class Guard:
             return None, CREDENTIAL_MISSING
         caller = self._of_session(request, token, scope)
         return caller, None if caller else CREDENTIAL_REFUSED
+
+    def _of_key(self, key: str) -> Caller | None:
+        return Caller("pos", key_number=self._pos_key.number) if self._pos_key.matches(key) else None
 
     def _of_session(self, request: web.Request, token: str, scope: Scope) -> Caller | None:
         cookie = session_cookie(request, scope)
@@ -183,7 +202,7 @@ class Guard:
         token = _token(message) if message is not None else None
         if token is None:
             return None
-        return POS if self._pos_key.matches(token) else self._of_session(request, token, scope)
+        return self._of_key(token) or self._of_session(request, token, scope)
 
     def _refuse(self, kind: Kind) -> Problem:
         self._refused.labels(kind.code).inc()

@@ -10,8 +10,7 @@ from typing import Protocol
 from aiohttp import web
 
 from agent.web.guard import Caller, Guard, new_socket
-from agent.web.sessions import PageDoor, Scope
-from sync.runtime.clock import Clock
+from agent.web.sessions import Scope
 from sync.runtime.http_server import closes_with_server
 
 
@@ -40,11 +39,9 @@ class Watched(Protocol):
 class Live:
     """Serves one watched state over a WebSocket, to sessions of one scope and to the point of sale."""
 
-    def __init__(self, watched: Watched, guard: Guard, door: PageDoor, clock: Clock, scope: Scope = Scope.PAGE) -> None:
+    def __init__(self, watched: Watched, guard: Guard, scope: Scope = Scope.PAGE) -> None:
         self._watched = watched
         self._guard = guard
-        self._door = door
-        self._clock = clock
         self._scope = scope
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
@@ -63,13 +60,10 @@ class Live:
 
     async def _tell(self, ws: web.WebSocketResponse, caller: Caller) -> None:
         state = self._watched.state
-        while not ws.closed and self._may_see(caller):
+        while not ws.closed and self._guard.still_admits(caller):
             try:
                 await ws.send_str(state.model_dump_json())
             except ConnectionError:
                 return
             state = await self._watched.beyond(state.seq)
         await ws.close()
-
-    def _may_see(self, caller: Caller) -> bool:
-        return caller.session_id is None or self._door.keep_open(caller.session_id, self._clock.monotonic())

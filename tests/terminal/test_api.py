@@ -248,6 +248,25 @@ async def test_a_rotated_key_ends_the_old_one_at_once(tmp_path: Path) -> None:
         assert (status, problem["code"]) == (401, "credential_refused")
 
 
+@pytest.mark.parametrize("path", ["/api/v1/live", "/api/v1/display/live"])
+async def test_a_live_socket_that_the_old_key_opened_hears_no_more_once_it_is_rotated(
+    tmp_path: Path, path: str
+) -> None:
+    """Whoever had the old key went on hearing of every customer for as long as the socket stood."""
+    async with till_and_pos(tmp_path) as (till, pos):
+        await _load(till, shop.put(points=100))
+        key = pos.session.headers["Authorization"].removeprefix("Bearer ")
+        async with aiohttp.ClientSession(headers={"Origin": pos.url}) as page:
+            by_header, by_message = await pos.session.ws_connect(pos.url + path), await page.ws_connect(pos.url + path)
+            await by_message.send_json({"token": key})
+            for ws in (by_header, by_message):
+                assert (await ws.receive()).type is aiohttp.WSMsgType.TEXT
+            assert (await pos.post("/api/v1/pos-key", {}))[0] == 200
+            await till.counter.scan(shop.card())
+            for ws in (by_header, by_message):
+                assert (await ws.receive()).type is aiohttp.WSMsgType.CLOSE
+
+
 async def test_a_sale_credited_before_is_answered_again_whatever_became_of_its_card(tmp_path: Path) -> None:
     one, two = shop.ref(Scheme.CARD, shop.card()), shop.ref(Scheme.CARD, shop.card(2))
     async with till_and_pos(tmp_path) as (till, pos):

@@ -272,4 +272,4 @@ async def test_refusals_are_counted_and_logged_once_a_minute_without_what_was_se
 
 
 def test_caller_of_a_page_is_named_by_session_never_by_secret() -> None:
-    assert repr(Caller("page", "ab12")) == "Caller(kind='page', session_id='ab12')"
+    assert repr(Caller("page", "ab12")) == "Caller(kind='page', session_id='ab12', key_number=None)"
