@@ -60,7 +60,7 @@ class CustomerRoutes:
                 self.search,
                 takes=SearchRequest,
                 gives=Search,
-                problems=(*kinds.BODY, kinds.TOO_MANY_SEARCHES),
+                problems=(*kinds.BODY, kinds.TOO_MANY_SEARCHES, kinds.STORAGE_FAILED),
             ),
             Operation(
                 get,
@@ -70,7 +70,7 @@ class CustomerRoutes:
                 credential,
                 self.customer,
                 gives=CustomerView,
-                problems=(NOT_FOUND, kinds.CUSTOMER_UNKNOWN),
+                problems=(NOT_FOUND, kinds.CUSTOMER_UNKNOWN, kinds.STORAGE_FAILED),
             ),
         )
 
@@ -88,7 +88,8 @@ class CustomerRoutes:
         wait_s = self._rate.wait_s(self._clock.monotonic())
         if wait_s:
             raise Problem(kinds.TOO_MANY_SEARCHES, headers={"Retry-After": str(int(wait_s) + 1)})
-        return json_answer(await self._counter.search(asked.text))
+        with kinds.as_problems():
+            return json_answer(await self._counter.search(asked.text))
 
     async def customer(self, request: web.Request) -> web.Response:
         """Answer `GET /api/v1/customers/{customer_id}`."""

@@ -1,6 +1,6 @@
 """The routes of the till itself: what its screen shows, what its outbox holds. The table is their description too."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 from agent import texts
 from agent.counter import Counter
 from agent.screen import Screen, ScreenState
-from agent.store.outbox import Outbox, OutboxRow
+from agent.store.outbox import ExportPage, Outbox, OutboxRow
 from agent.web import problem_kinds as kinds
 from agent.web.access import Access
 from agent.web.openapi import Operation
@@ -85,7 +85,7 @@ class TillRoutes:
                 self.outbox,
                 gives=OutboxShown,
                 query=OutboxQuery,
-                problems=(QUERY_INVALID,),
+                problems=(QUERY_INVALID, kinds.STORAGE_FAILED),
             ),
             Operation(
                 get,
@@ -95,6 +95,7 @@ class TillRoutes:
                 credential,
                 self.export,
                 content_type="application/x-ndjson",
+                problems=(kinds.STORAGE_FAILED,),
             ),
         )
 
@@ -121,25 +122,30 @@ class TillRoutes:
     async def outbox(self, request: web.Request) -> web.Response:
         """Answer `GET /api/v1/outbox`."""
         asked = read_query(request, OutboxQuery)
-        page = await self._outbox.rows(asked.state, after=asked.after, limit=asked.limit)
+        with kinds.as_problems():
+            page = await self._outbox.rows(asked.state, after=asked.after, limit=asked.limit)
         rows = tuple(OutboxRowShown(**row.model_dump(), reason_text=_reason_text(row)) for row in page.rows)
         return json_answer(OutboxShown(rows=rows, next_after=page.next_after))
 
     async def export(self, request: web.Request) -> web.StreamResponse:
-        """Answer `GET /api/v1/outbox/export`, page by page, so that a large outbox does not fill the memory."""
+        """Answer `GET /api/v1/outbox/export`, page by page, so that a large outbox does not fill the memory.
+
+        Where a later page cannot be read, the log says so and the connection breaks off: half of it is no export.
+        """
+        with kinds.as_problems():
+            page = await self._outbox.export()
         response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "application/x-ndjson; charset=utf-8"})
         await response.prepare(request)
-        async for events in self._exported():
-            await response.write("".join(f"{event}\n" for event in events).encode())
+        await response.write(_lines(page))
+        while page.next_after is not None:
+            page = await self._outbox.export(after=page.next_after)
+            await response.write(_lines(page))
         await response.write_eof()
         return response
 
-    async def _exported(self) -> AsyncIterator[tuple[str, ...]]:
-        after: int | None = 0
-        while after is not None:
-            page = await self._outbox.export(after=after)
-            yield page.events
-            after = page.next_after
+
+def _lines(page: ExportPage) -> bytes:
+    return "".join(f"{event}\n" for event in page.events).encode()
 
 
 def _reason_text(row: OutboxRow) -> Wording | None:

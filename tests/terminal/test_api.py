@@ -9,6 +9,8 @@ import pytest
 from agent.root import Till
 from sync.contract.identifiers import Scheme
 from sync.contract.protocol import SnapshotManifest
+from sync.runtime.database import Reader, Work
+from sync.runtime.sqlite_file import DatabaseBusy
 from tests.support import shop
 from tests.support.tills import Pos, till_and_pos
 
@@ -265,6 +267,28 @@ async def test_a_live_socket_that_the_old_key_opened_hears_no_more_once_it_is_ro
             await till.counter.scan(shop.card())
             for ws in (by_header, by_message):
                 assert (await ws.receive()).type is aiohttp.WSMsgType.CLOSE
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/v1/customers/search", {"text": "tremblay"}),
+        ("GET", "/api/v1/outbox", None),
+        ("GET", "/api/v1/outbox/export", None),
+        ("GET", "/api/v1/acts", None),
+    ],
+)
+async def test_a_list_that_the_database_refuses_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, path: str, body: Any
+) -> None:
+    async def refuse(_: Reader, __: Work[Any]) -> None:
+        raise DatabaseBusy("till.db is busy")
+
+    async with till_and_pos(tmp_path) as (_, pos):
+        monkeypatch.setattr(Reader, "read", refuse)
+        status, problem = await pos.ask(method, path, body)
+        assert (status, problem["code"]) == (503, "storage_failed")
+        assert "till.db" not in str(problem)
 
 
 async def test_a_sale_credited_before_is_answered_again_whatever_became_of_its_card(tmp_path: Path) -> None:
