@@ -5,7 +5,6 @@
 
 import argparse
 import asyncio
-import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,9 @@ from agent.keys import KeyFileError
 from agent.till_client import TillNotRunning, TillRefused
 from agent.version import VERSION
 from sync.hub_errors import HubError, HubSetupError
+from sync.runtime.error_places import told_as_bug
 from sync.runtime.http_server import ServeError
-from sync.runtime.printing import until_unread
+from sync.runtime.printing import file_fault, until_unread
 from sync.runtime.settings import SettingsError
 from sync.runtime.sqlite_file import DatabaseError
 from sync.runtime.state_lock import AlreadyRunning
@@ -58,17 +58,14 @@ def _run_command(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        print(f"loyalty-agent: {_named(error)}", file=sys.stderr)
+        print(f"loyalty-agent: {file_fault(error)}", file=sys.stderr)
         return _EXIT_FAILED
     except KeyboardInterrupt:
         return _EXIT_FAILED
+    except Exception as error:  # noqa: BLE001 - Python's own last words would quote what the failing code held
+        print(f"loyalty-agent: {told_as_bug(error)}", file=sys.stderr)
+        return _EXIT_FAILED
     return code
-
-
-def _named(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return "the disk is full; free some space and try again"
-    return f"{error.filename or 'a file'}: {error.strerror or 'cannot be used'}"
 
 
 def _parser() -> argparse.ArgumentParser:

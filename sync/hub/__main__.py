@@ -6,7 +6,6 @@ Every command but `run` works beside a running hub or without one.
 
 import argparse
 import asyncio
-import errno
 import logging
 import sys
 import textwrap
@@ -49,8 +48,9 @@ from sync.hub.people.merging import MergeRefused
 from sync.hub.programs import ProgramFileError, read_program
 from sync.hub.root import TlsFilesError, program_version, run, tls_context
 from sync.hub.terminals.roster import INVITATION_MINUTES, INVITATION_TRIES, Place
+from sync.runtime.error_places import told_as_bug
 from sync.runtime.http_server import ServeError
-from sync.runtime.printing import counted, tell, until_unread
+from sync.runtime.printing import counted, file_fault, tell, until_unread
 from sync.runtime.settings import SettingsError, load
 from sync.runtime.sqlite_file import DatabaseError, driver_notice
 from sync.runtime.state_lock import AlreadyRunning
@@ -90,11 +90,11 @@ def _run_command(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            return _say("the disk is full; free some space and try again", FAILED)
-        return _say(f"{error.filename or 'a file'}: {error.strerror or 'cannot be used'}", FAILED)
+        return _say(file_fault(error), FAILED)
     except KeyboardInterrupt:
         return FAILED
+    except Exception as error:  # noqa: BLE001 - Python's own last words would quote what the failing code held
+        return _say(told_as_bug(error), FAILED)
 
 
 async def _run(options: argparse.Namespace, config: HubConfig) -> int:

@@ -18,6 +18,14 @@ def places(error: BaseException) -> str:
     return "\n".join(_lines(error, ""))
 
 
+def told_as_bug(error: Exception) -> str:
+    """Return what a command says of an error that nobody foresaw: what to do about it, and its places."""
+    return (
+        "this is a bug in the program, not in what you asked for; please report it with the lines below, which hold "
+        f"no personal data\n{places(error)}"
+    )
+
+
 def _lines(error: BaseException, indent: str) -> Iterator[str]:
     current: BaseException | None = error
     while current is not None:

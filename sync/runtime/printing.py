@@ -31,6 +31,13 @@ def tell(line: str) -> None:
         _let_go()
 
 
+def file_fault(error: OSError) -> str:
+    """Return what a command says where the system refuses it a file."""
+    if error.errno == errno.ENOSPC:
+        return "the disk is full; free some space and try again"
+    return f"{error.filename or 'a file'}: {error.strerror or 'cannot be used'}"
+
+
 def _let_go() -> None:
     """Send what is still held back, and all that follows, nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
