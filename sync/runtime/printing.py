@@ -6,19 +6,27 @@ import sys
 from collections.abc import Callable
 
 
-def until_unread(command: Callable[[], int], unread: int) -> int:
-    """Run a command and return its exit code; quietly `unread` where whoever read its output has gone (`| head`).
+def until_unread(command: Callable[[], int], failed: int) -> int:
+    """Run a command and return its exit code, or `failed` where what it printed did not get out.
 
-    What was printed is brought out here: the interpreter's own last flush would complain where nobody can catch it.
+    That is quiet where whoever read it has gone (`| head`), and is said where the disk under it is full. What was
+    printed is brought out here: the interpreter's own last flush would complain where nobody can catch it.
     """
+    code = failed
     try:
         try:
-            return command()
+            code = command()
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
         _let_go()
-        return unread
+        return failed
+    except OSError as error:  # of the flush: a command says its own, and one that failed has said why
+        _let_go()
+        if code != failed:
+            print(f"standard output: {file_fault(error)}", file=sys.stderr)  # noqa: T201
+        return failed
+    return code
 
 
 def tell(line: str) -> None:

@@ -1,6 +1,7 @@
 """What the commands print: whole sentences, and no complaint where nobody reads on."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,20 +27,31 @@ def printed_to_nobody(folder: Path, module: str, arguments: list[str]) -> tuple[
     """Run a command as `command | head` does, with a reader that has gone; return its exit code and its complaints."""
     reader, writer = os.pipe()
     os.close(reader)
+    return printed_to(writer, folder, module, arguments)
+
+
+def printed_to(out: int, folder: Path, module: str, arguments: list[str]) -> tuple[int, str]:
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", module, *arguments],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": ""},
-            stdout=writer,
+            stdout=out,
             stderr=subprocess.PIPE,
             check=False,
             text=True,
             timeout=60,
         )
     finally:
-        os.close(writer)
+        os.close(out)
     return done.returncode, done.stderr
+
+
+def import_many(folder: Path) -> None:
+    customers = folder / "customers.csv"
+    rows = "".join(f"C-{number},Ann,en\n" for number in range(MANY))
+    customers.write_text(f"customer_id,given_name,language\n{rows}", encoding="utf-8")
+    assert hub(["import", str(customers), "--config", str(folder / "hub.toml")]) == 0
 
 
 @pytest.mark.parametrize(
@@ -63,12 +75,30 @@ def test_help_that_nobody_reads_to_its_end_ends_quietly(folder: Path, module: st
 
 
 def test_a_long_list_that_nobody_reads_to_its_end_ends_quietly(folder: Path) -> None:
-    customers = folder / "customers.csv"
-    rows = "".join(f"C-{number},Ann,en\n" for number in range(MANY))
-    customers.write_text(f"customer_id,given_name,language\n{rows}", encoding="utf-8")
-    assert hub(["import", str(customers), "--config", str(folder / "hub.toml")]) == 0
+    import_many(folder)
 
     assert printed_to_nobody(folder, "sync.hub", ["export", "-"]) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' file that is always full")
+@pytest.mark.parametrize(
+    ("module", "arguments", "who"),
+    [
+        ("sync.hub", ["terminals", "list"], "standard output"),  # held back until the end
+        ("sync.hub", ["export", "-"], "loyalty-hub"),
+        ("agent", ["config", "check"], "standard output"),
+    ],
+    ids=str,
+)
+def test_a_full_disk_under_what_is_printed_is_said_once(
+    folder: Path, module: str, arguments: list[str], who: str
+) -> None:
+    import_many(folder)
+
+    code, said = printed_to(os.open("/dev/full", os.O_WRONLY), folder, module, arguments)
+
+    assert code == 1
+    assert re.fullmatch(rf"{who}: the disk is full; .*\n", said)
 
 
 def test_a_number_and_its_noun_agree() -> None:
