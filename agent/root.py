@@ -145,7 +145,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         watchdog = Watchdog(_Uploads(settings, enrolment, store, line, clock).open, store.journal.waiting, line, clock)
         standing.watch(watchdog)
         puller = Puller(store.cache, enrolment.client(session), line, screen.touched, clock, comparer)
-        scanner = _Scanner(settings, decoder, counter, clock)
+        scanner = _Scanner(settings, decoder, counter, screen, clock)
         async with asyncio.TaskGroup() as group:
             running_tasks = [
                 group.create_task(screen.run()),
@@ -229,11 +229,12 @@ class _Uploads:
 class _Scanner:
     """The scanner of the settings, and the way from it to the counter."""
 
-    def __init__(self, settings: Settings, decoder: Decoder, counter: Counter, clock: Clock) -> None:
+    def __init__(self, settings: Settings, decoder: Decoder, counter: Counter, screen: Screen, clock: Clock) -> None:
         self._folder = settings.scanner.folder
         self._scheme = settings.cards.scheme()
         self._decoder = decoder
         self._counter = counter
+        self._screen = screen
         self._clock = clock
 
     async def run(self) -> None:
@@ -245,7 +246,11 @@ class _Scanner:
         for missing in hello.missing:
             _log.warning("a picture engine rests: %s", missing)
         scanner = FolderScanner(
-            self._folder, self._decoder, self._clock, lambda reading: one_code(reading, self._scheme)
+            self._folder,
+            self._decoder,
+            self._clock,
+            choose=lambda reading: one_code(reading, self._scheme),
+            is_shut=lambda: self._screen.state.locked,
         )
         async for scan in scanner.scans():
             await self._counter.scan(scan.text, scan.symbology)
