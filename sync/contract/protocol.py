@@ -221,6 +221,8 @@ class HelloAnswer(Value):
     min_agent: str | None = Field(default=None, max_length=40)
     # Missing from a hub that grants none.
     allowances: AllowancesWord | None = None
+    # The hub was restored and must know what is held and recorded now: this hello may have been under way since before.
+    again: bool = False
 
 
 class UploadAnswer(Value):

@@ -46,7 +46,7 @@ HELLO_EVERY_S = 3600.0
 # A tenth of a kB each: small enough for any way.
 IDENTIFIERS_PER_CALL = 50
 # A word that another one crossed on its way is not taken, and the other one may be of a hub that was brought back from
-# a backup since: then this till holds what the hub was not told of. The next hello names it, and an epoch that is news.
+# a backup since: then this till holds what the hub was not told of. The next hello names it, as a restored hub wants.
 HELLOS_PER_TURN_MAX = 5
 
 _log = logging.getLogger(__name__)
@@ -128,11 +128,7 @@ class Pusher:
         return answer.hub_epoch
 
     async def _say_hello(self) -> tuple[HelloAnswer, bool]:
-        """Say hello and take what the hub answers; tell whether that is enough, or it has to be said again.
-
-        Where the hub's epoch is news it has to: a hub that was restored must know what is held and recorded now, and
-        this hello may have been on its way since before.
-        """
+        """Say hello and take what the hub answers; tell whether that is enough, or it has to be said again."""
         # Before anything is read for it: whoever asks for one from here on has news that this one may not hold.
         self._line.hello_wanted.clear()
         asked = tuple(await self._journal.incarnations())[:INCARNATIONS_PER_HELLO_MAX]
@@ -141,7 +137,6 @@ class Pusher:
         asked_s = self._clock.monotonic()
         answer = await self._hub.hello(request)
         answered_s = self._clock.monotonic()
-        is_news = request.hub_epoch not in (None, answer.hub_epoch)
         if answer.protocol not in PROTOCOLS:
             raise HubRefused(ProblemCode.PROTOCOL_UNKNOWN)
         await self._journal.rewind(applied_of(asked, answer))
@@ -157,7 +152,7 @@ class Pusher:
         self._epoch_heard = answer.hub_epoch
         self._line.greeted(answer.hub_epoch, hub_time)
         is_kept = answer.allowances is None or keep_word is None or await keep_word(answer.allowances)
-        return answer, is_kept and not is_news
+        return answer, is_kept and not answer.again
 
     async def _hello_request(self, asked: Sequence[IncarnationLength]) -> HelloRequest:
         waiting = await self._journal.waiting()

@@ -94,6 +94,8 @@ async def test_f28_a_restored_hub_grants_nothing_until_the_tills_have_sent_all(s
         stream.till = first
         held = HeldAllowance.model_validate(granted.model_dump())
         recorded = IncarnationLength(inc=stream.inc, length=1)
+        heard = (None, "e-before", first.epoch)
+        assert [(await first.hello(hub_epoch=one)).again for one in heard] == [True, True, False]
         word = (await first.hello(recorded, held=[held], hub_epoch=first.epoch)).allowances
         assert word is not None
         assert [one.allowance_id for one in word.allowances] == [granted.allowance_id]

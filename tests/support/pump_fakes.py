@@ -184,6 +184,7 @@ class MemoryHub:
 
     clock: Clock
     epoch: str = "epoch-1"
+    is_recovering: bool = False
     streams: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     log: list[Change] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -265,6 +266,7 @@ class MemoryHub:
             reconnect_spread_s=self.reconnect_spread_s,
             server_time=self.clock.now(),
             rotate_credential=self.rotate_credential_wanted,
+            again=self.is_recovering and request.hub_epoch != self.epoch,
         )
 
     async def _upload(self, batch: Batch, hub_epoch: str) -> UploadAnswer:

@@ -131,11 +131,11 @@ async def test_after_a_success_the_ladder_starts_from_the_bottom(rig: PusherRig)
 
 
 async def test_a_hub_that_lost_its_last_hours_gets_them_again(rig: PusherRig) -> None:
-    """The hello that brings the news of another epoch may be older than that, so it is said again and names it."""
+    """The hello that brings the news of another epoch may be older than that: the hub asks for one that names it."""
     rig.journal.commit(10)
     async with running(rig.pusher.run()):
         await rig.clock.settle()
-        rig.hub.epoch = "epoch-2"
+        rig.hub.epoch, rig.hub.is_recovering = "epoch-2", True
         rig.hub.streams[INC] = rig.hub.streams[INC][:4]
         rig.journal.commit()
 

@@ -208,13 +208,18 @@ def end_by_steps(connection: Connection, after: tuple[int, int], now: datetime) 
 def greet(connection: Connection, asker: Asker, request: HelloRequest, now: datetime) -> AllowancesWord:
     """Take note, in the transaction of a hello, of what the terminal holds and has recorded; return all it holds."""
     if is_recovering(connection):
-        if request.hub_epoch == asker.epoch:
+        if not is_wanted_again(connection, asker, request):
             note_declared(connection, asker.terminal_id, {one.inc: one.length for one in request.incarnations})
         program = newest_program(connection)
         ttl_s = program.redemption.allowance_ttl_h * _S_PER_H if program is not None else 0
         if adopted := adopt(connection, asker.terminal_id, request.allowances, now, ttl_s):
             _log.info("allowances known again: terminal=%s count=%d", asker.terminal_id, len(adopted))
     return word_for(connection, asker, now)
+
+
+def is_wanted_again(connection: Connection, asker: Asker, request: HelloRequest) -> bool:
+    """Tell whether a hello has to be said again: while the hub recovers, one that may be from before the restore."""
+    return is_recovering(connection) and request.hub_epoch != asker.epoch
 
 
 def grant_all(

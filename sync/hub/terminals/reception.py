@@ -19,7 +19,7 @@ from sync.contract.protocol import (
 from sync.contract.versions import common_protocol, is_older
 from sync.hub.books.held import final_outcomes
 from sync.hub.escrow.allowances import Asker
-from sync.hub.escrow.reserving import greet
+from sync.hub.escrow.reserving import greet, is_wanted_again
 from sync.hub.feed.feed_log import last_pos
 from sync.hub.founding import Founding
 from sync.hub.programs import newest_program
@@ -78,6 +78,7 @@ class _Heard(NamedTuple):
     applied: tuple[AppliedThrough, ...]
     terminals: int
     is_ahead: str | None
+    again: bool
 
 
 class Reception:
@@ -179,6 +180,7 @@ class Reception:
                 ),
                 terminals=count(connection),
                 is_ahead=is_ahead(connection, place, request.allowances, self._founding.epoch, now),
+                again=is_wanted_again(connection, asker, request),
             )
 
         heard = await self._writer.write(work)
@@ -196,6 +198,7 @@ class Reception:
             rotate_credential=terminal.rotate and not terminal.uses_next,
             fence=heard.fence,
             allowances=heard.word,
+            again=heard.again,
             min_agent=self._min_agent or None,
         )
 
