@@ -147,8 +147,9 @@ def one_code(reading: Reading, scheme: CardScheme = DEFAULT_SCHEME) -> Code | No
     meant = understood("", reading, scheme)
     if meant.kind == "several_cards":
         return None
-    cards = (code for code, found in zip(reading.codes, meant.codes, strict=True) if found.text == meant.card)
-    return next(cards, None) if meant.card else next(iter(reading.codes), None)
+    pairs = zip(reading.codes, meant.codes, strict=True)
+    cards = (code for code, found in pairs if isinstance(found.meaning, CardNumber))
+    return next(cards, next(iter(reading.codes), None))
 
 
 def _found(code: Code, scheme: CardScheme) -> FoundCode:

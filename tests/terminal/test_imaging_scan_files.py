@@ -14,7 +14,7 @@ from agent.imaging.drawing import draw_card
 from agent.imaging.errors import DecoderUnavailable
 from agent.imaging.symbols import Code
 from agent.imaging.wire import PICTURE_BYTES_MAX, Reading
-from agent.scan_files import FileScan, exit_code, json_line, scan_files, text_line, understood
+from agent.scan_files import FileScan, exit_code, json_line, one_code, scan_files, text_line, understood
 
 CARD = make_card_number(1)
 BANK_CARD = "4111111111111111"
@@ -179,3 +179,17 @@ def test_line_for_people_cannot_steer_their_terminal() -> None:
     found = understood("evil\x1b[2J.png", reading(("a\nb\x1b[31m\u202ec", Symbology.QR)))
     assert text_line(found).isprintable()
     assert json_line(found).isascii()
+
+
+@pytest.mark.parametrize(
+    ("symbology", "text"),
+    [
+        (Symbology.QR, f"{CARD[:4]} {CARD[4:8]} {CARD[8:12]} {CARD[12:]}"),
+        (Symbology.QR, f"{CARD}\r\n"),
+        (Symbology.CODE_39, f"*{CARD}*"),
+        (Symbology.CODE_128, f"]C1{CARD}"),
+    ],
+)
+def test_a_card_is_chosen_however_its_number_is_written(symbology: Symbology, text: str) -> None:
+    found = reading(("4006381333931", Symbology.EAN_13), (text, symbology))
+    assert one_code(found) == found.codes[1]
