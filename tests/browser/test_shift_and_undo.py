@@ -153,6 +153,21 @@ async def test_ending_the_shift_is_asked_about_in_its_place(browser: Browser, tm
         assert await shift(at) == []
 
 
+async def test_an_end_of_the_shift_whose_answer_was_lost_claims_nothing(browser: Browser, tmp_path: Path) -> None:
+    """The shift had ended, and the page said that nothing was recorded."""
+    async with counter(browser, tmp_path) as at:
+        await lose_answers(at.page, "/api/v1/shifts", times=1)
+        await at.sell("R-1", at.face("Marie").cards[0], 1_550)
+        await expect(acts(at)).to_have_count(1)
+        await at.page.locator("#shift .end").click()
+        await at.page.locator("#shift .ask").get_by_role("button", name="End the shift").click()
+        await expect(at.page.locator("#shift .note")).to_have_text(
+            "The till\u2019s agent does not answer. Try again in a moment; doing it twice does no harm."
+        )
+        await expect(at.page.locator("#shift")).to_contain_text("Nothing is credited yet.")
+        at.noise.clear()
+
+
 async def test_a_list_longer_than_the_card_stays_within_it(browser: Browser, tmp_path: Path) -> None:
     async with counter(browser, tmp_path, viewport={"width": 1024, "height": 600}) as at:
         for number in range(24):

@@ -8,6 +8,7 @@ import aiohttp
 import jsonschema
 from openapi_spec_validator import validate
 
+from agent import texts
 from tests.support import allowances, shop
 from tests.support.tills import Pos, till_and_pos
 
@@ -109,6 +110,43 @@ async def test_no_operation_is_left_untried(tmp_path: Path) -> None:
         # Answered in other forms than JSON, or tried in test_api.py.
         elsewhere = {"exportOutbox", "getMetrics", "getDescription", "rotateKey", "openSession"}
         assert set(_operations(await _described(pos))) == set(_CALLS) | elsewhere
+
+
+# What the page asks for where it says a refusal by its code, and which refusals it cannot meet there, and why.
+_OF_THE_PAGE = {
+    "scan",
+    "searchCustomers",
+    "getCustomer",
+    "creditSale",
+    "reverseSale",
+    "redeemPoints",
+    "reverseRedemption",
+    "beginShift",
+    "setScanner",
+}
+_NOT_MET_BY_THE_PAGE = {
+    "body_invalid": "its fields hold no more than the till takes",
+    "body_not_json": "it sends nothing else",
+    "body_too_large": "as body_invalid",
+    "currency_refused": "it asks in the till's own currency; one that has just changed is there for the second try",
+    "not_a_card": "it names a card by its id",
+    "not_found": "it asks for ids that the till gave it",
+    "not_spendable": "told by its reason",
+    "redemption_id_reused": "a new id for each",
+    "reversal_id_reused": "the same act is taken back, and is told as that",
+    "sale_from_the_future": "its clock is the till's",
+    "sale_id_reused": "a new id for each",
+}
+
+
+async def test_what_the_page_may_be_refused_for_is_said_in_words_of_its_own(tmp_path: Path) -> None:
+    """ "Nothing was lost; try again" stood for what no second try helps against."""
+    async with till_and_pos(tmp_path) as (_, pos):
+        operations = _operations(await _described(pos))
+    answers = [answer for name in _OF_THE_PAGE for answer in operations[name]["responses"].values()]
+    refused = {code for answer in answers for code in re.findall(r"`(\w+)`: ", answer["description"])}
+    said = {key.removeprefix("problem.") for key in texts.load("en") if key.startswith("problem.")}
+    assert refused - set(_NOT_MET_BY_THE_PAGE) == said - {"other"}
 
 
 async def test_every_operation_but_health_refuses_a_caller_without_a_credential(tmp_path: Path) -> None:
