@@ -1,24 +1,25 @@
+import errno
+import io
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sync.hub.config import HubConfig, HubSection
-from sync.hub.people.exporting import export_customers
 from sync.hub.people.importing import (
     BATCH_ROWS_BESIDE_HUB,
     LINE_BYTES_MAX,
     Desk,
     Fault,
-    Imported,
     ImportFileError,
     import_customers,
 )
 from sync.hub.root import desk
-from sync.runtime.database import Writer
 from tests.support.clock import FakeClock
+from tests.support.importer import BreaksOff, Importer
 
 NDJSON = {
     "customer_id": "C-1",
@@ -27,42 +28,6 @@ NDJSON = {
     "identifiers": [{"scheme": "card", "value": "9990000000012348"}, {"scheme": "phone", "value": "514 555-0123"}],
     "points": 120,
 }
-
-
-class Importer:
-    """Imports files into a hub's database, and keeps what was said about them."""
-
-    def __init__(self, writer: Writer, identifier_key: bytes, folder: Path) -> None:
-        self.writer = writer
-        self.folder = folder
-        self.faults: list[Fault] = []
-        self.warnings: list[Fault] = []
-        self.progress: list[int] = []
-        self._desk = Desk(
-            writer, FakeClock(), identifier_key, "1", self.faults.append, self.warnings.append, self.progress.append
-        )
-
-    async def __call__(self, text: str | bytes, name: str = "customers.csv") -> Imported:
-        path = self.folder / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        self.faults.clear()
-        self.warnings.clear()
-        return await import_customers(path, self._desk)
-
-    async def rows(self, sql: str) -> list[Any]:
-        return await self.writer.write(lambda connection: connection.execute(sql).fetchall())
-
-    async def everything(self) -> list[Any]:
-        """Return all that the hub keeps of customers, their points and the feed."""
-        tables = ("customers", "identifiers", "balances", "openings", "tallies", "feed", "presented")
-        return [await self.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
-
-    async def exported(self, name: str) -> bytes:
-        path = self.folder / name
-        form: Any = "csv" if name.endswith(".csv") else "ndjson"
-        with path.open("w", encoding="utf-8", newline="") as out:
-            await self.writer.write(lambda connection: export_customers(connection, out, form))
-        return path.read_bytes()
 
 
 @pytest.fixture
@@ -230,6 +195,15 @@ async def test_an_opening_balance_is_booked_once_and_a_difference_is_said_aloud(
     assert await importer.rows("SELECT customer_id, points FROM openings") == [("C-1", 120)]
 
 
+async def test_an_opening_balance_that_differs_is_told_of_the_row_that_was_kept(importer: Importer) -> None:
+    await importer(TWO)
+
+    await importer(HEADER + "C-1,Zoé,fr,9990000000012348,514-555-0123,500\n" + "C-1,Zoé,fr,,,120\n")
+
+    assert [warning.line for warning in importer.warnings] == [2]
+    assert [fault.line for fault in importer.faults] == [3]
+
+
 async def test_a_row_is_the_whole_truth_about_its_customer(importer: Importer) -> None:
     await importer("customer_id,given_name,language,tier,card\nC-1,Zoé,fr,gold,9990000000012348\n")
 
@@ -266,7 +240,33 @@ async def test_a_header_that_is_wrong_stops_the_import_before_anything(
 
 async def test_a_file_that_cannot_be_read_is_told(importer: Importer, tmp_path: Path) -> None:
     with pytest.raises(ImportFileError, match="cannot be read"):
-        await import_customers(tmp_path, importer._desk)
+        await import_customers(tmp_path, importer.desk)
+
+
+async def test_a_file_that_breaks_off_keeps_what_stands_before_and_says_so(
+    importer: Importer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sync.hub.people.importing.BATCH_ROWS", 2)
+    text = HEADER + "".join(f"C-{number},Ann,en,,,\n" for number in range(5))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda *_: io.BufferedReader(BreaksOff(text.encode())))
+        with pytest.raises(ImportFileError, match="cannot be read after line 6: Input/output error"):
+            await import_customers(Path("customers.csv"), importer.desk)
+
+    assert await importer.rows("SELECT count(*) FROM customers") == [(5,)]
+    assert importer.progress[-1] == len(text)
+    assert (await importer(text)).same == 5
+
+
+async def test_a_complaint_that_cannot_be_told_is_not_taken_for_the_files(importer: Importer, tmp_path: Path) -> None:
+    def closed(_: Fault) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    path = tmp_path / "customers.csv"
+    path.write_text(HEADER + "C-1,Ann,xx,,,\n", encoding="utf-8")
+
+    with pytest.raises(BrokenPipeError):
+        await import_customers(path, replace(importer.desk, on_fault=closed))
 
 
 async def test_a_customer_who_leaves_is_taken_off_every_till(importer: Importer) -> None:
@@ -329,7 +329,7 @@ async def test_beside_a_running_hub_batches_are_short_with_a_pause_between(impor
     path = importer.folder / "many.csv"
     path.write_text(HEADER + rows, encoding="utf-8")
     seen: list[int] = []
-    old = importer._desk
+    old = importer.desk
     beside = Desk(
         old.writer, clock, old.identifier_key, "1", old.on_fault, old.on_warning, seen.append, beside_hub=True
     )

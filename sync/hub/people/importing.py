@@ -36,7 +36,7 @@ _CACHE_KIB = 64_000
 
 
 class ImportFileError(Exception):
-    """The file cannot be imported at all; nothing was changed."""
+    """The file cannot be read, or not to its end; the message says whether rows were kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +91,17 @@ async def import_customers(path: Path, desk: Desk) -> Imported:
     A `.csv` has the columns of `sync.hub.people.columns`; anything else is NDJSON.
 
     Raises:
-        ImportFileError: it cannot be read, or its header names a column that is none.
+        ImportFileError: it cannot be read, or its header names a column that is none. Nothing was changed, but where
+            the reading failed in the middle: then what stands before is kept.
         DatabaseError: the rows up to here are kept, this batch is not; the same file again goes on from there.
     """
     done = Imported()
     await desk.writer.outside_transaction(_prepare)
     try:
-        with path.open("rb") as file:
-            rows = _csv_rows(file) if path.suffix.lower() == ".csv" else _ndjson_rows(file)
-            await _write_all(_batches(rows, file, desk, done), desk, done)
-    except OSError as error:
-        raise ImportFileError(f"{path}: cannot be read: {error.strerror}") from error
+        with _opened(path) as file:
+            rows = _good(_rows(path, file), desk, done)
+            most = BATCH_ROWS_BESIDE_HUB if desk.beside_hub else BATCH_ROWS
+            await _write_all(_batches(rows, file, most), desk, done)
     finally:
         await desk.writer.outside_transaction(_tidy)
     return done
@@ -122,7 +122,7 @@ async def _following(batches: Iterator[_Batch]) -> _Batch | None:
 
 async def _write(batch: _Batch, desk: Desk, done: Imported) -> None:
     now_ms = int(desk.clock.now().timestamp() * 1000)
-    put, twice = await desk.writer.write(lambda connection: _put(connection, batch, now_ms))
+    put, kept, twice = await desk.writer.write(lambda connection: _put(connection, batch, now_ms))
     done.new += put.new
     done.changed += put.changed
     done.same += put.same
@@ -130,11 +130,10 @@ async def _write(batch: _Batch, desk: Desk, done: Imported) -> None:
     for line, first in twice:
         done.bad += 1
         desk.on_fault(Fault(line, "customer_id", f"the same customer stands on line {first} already"))
-    lines = {row.customer_id: line for line, row in batch.rows}
     for customer_id in put.points_differ:
         done.warnings += 1
         words = "differs from the balance; an opening balance is booked once only"
-        desk.on_warning(Fault(lines[customer_id], "points", words))
+        desk.on_warning(Fault(kept[customer_id], "points", words))
     desk.on_progress(batch.bytes_read)
 
 
@@ -147,51 +146,85 @@ def _tidy(connection: Connection) -> None:
     connection.execute("DROP TABLE temp.seen")
 
 
-def _put(connection: Connection, batch: _Batch, now_ms: int) -> tuple[Put, list[tuple[int, int]]]:
-    """Write a batch but for rows whose customer was seen before in this file; return those with both lines."""
+def _put(connection: Connection, batch: _Batch, now_ms: int) -> tuple[Put, Mapping[str, int], list[tuple[int, int]]]:
+    """Write a batch but for rows whose customer was seen before in this file.
+
+    Returns what that did, the line of each customer who was written, and of each other row its line and the first one.
+    """
     ids = json.dumps([row.customer_id for _, row in batch.rows])
     seen: dict[str, int] = dict(
         connection.execute(
             "SELECT customer_id, line FROM temp.seen WHERE customer_id IN (SELECT value FROM json_each(?))", (ids,)
         ).fetchall()
     )
-    fresh: list[tuple[str, int]] = []
+    kept: dict[str, int] = {}
     rows: list[CustomerRow | Leaving] = []
     twice: list[tuple[int, int]] = []
     for line, row in batch.rows:
-        if row.customer_id in seen:
-            twice.append((line, seen[row.customer_id]))
+        first = seen.setdefault(row.customer_id, line)
+        if first != line:
+            twice.append((line, first))
             continue
-        seen[row.customer_id] = line
-        fresh.append((row.customer_id, line))
+        kept[row.customer_id] = line
         rows.append(row)
-    connection.executemany("INSERT INTO temp.seen (customer_id, line) VALUES (?, ?)", fresh)
-    return put_customers(connection, rows, now_ms), twice
+    connection.executemany("INSERT INTO temp.seen (customer_id, line) VALUES (?, ?)", kept.items())
+    return put_customers(connection, rows, now_ms), kept, twice
 
 
-def _batches(
-    rows: Iterator[tuple[int, Mapping[str, Any] | Fault]], file: BinaryIO, desk: Desk, done: Imported
-) -> Iterator[_Batch]:
-    """Yield rows that can be kept, in batches; say what is wrong with the others."""
+def _batches(rows: Iterator[tuple[int, CustomerRow | Leaving]], file: BinaryIO, most: int) -> Iterator[_Batch]:
+    """Yield rows in batches of so many; what was read before the reading failed is one, too."""
     batch = _Batch()
-    most = BATCH_ROWS_BESIDE_HUB if desk.beside_hub else BATCH_ROWS
+    try:
+        for row in rows:
+            batch.rows.append(row)
+            if len(batch.rows) == most:
+                batch.bytes_read = file.tell()
+                yield batch
+                batch = _Batch()
+    except ImportFileError:
+        if batch.rows:
+            batch.bytes_read = file.tell()
+            yield batch
+        raise
+    batch.bytes_read = file.tell()
+    yield batch
+
+
+def _good(
+    rows: Iterator[tuple[int, Mapping[str, Any] | Fault]], desk: Desk, done: Imported
+) -> Iterator[tuple[int, CustomerRow | Leaving]]:
+    """Yield rows that can be kept; say what is wrong with the others."""
     for line, fields in rows:
         if isinstance(fields, Fault):
             done.bad += 1
             desk.on_fault(fields)
             continue
         try:
-            batch.rows.append((line, to_row(fields, desk.identifier_key, desk.country_code)))
+            yield line, to_row(fields, desk.identifier_key, desk.country_code)
         except RowError as error:
             done.bad += 1
             for name, words in error.faults:
                 desk.on_fault(Fault(line, name, words))
-        if len(batch.rows) == most:
-            batch.bytes_read = file.tell()
-            yield batch
-            batch = _Batch()
-    batch.bytes_read = file.tell()
-    yield batch
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ImportFileError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _rows(path: Path, file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any] | Fault]]:
+    """Yield each row with its line: the fields, or what keeps them from being read."""
+    line = 0
+    try:
+        for line, fields in _csv_rows(file) if path.suffix.lower() == ".csv" else _ndjson_rows(file):
+            yield line, fields
+    except OSError as error:
+        raise ImportFileError(
+            f"{path}: cannot be read after line {line}: {error.strerror}. What stands before is kept; the same file "
+            "again goes on from there"
+        ) from error
 
 
 def _ndjson_rows(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any] | Fault]]:
