@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 
 def until_unread(command: Callable[[], int], failed: int) -> int:
@@ -19,13 +20,18 @@ def until_unread(command: Callable[[], int], failed: int) -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        _let_go()
+        _let_go(sys.stdout)
         return failed
     except OSError as error:  # of the flush: a command says its own, and one that failed has said why
-        _let_go()
+        _let_go(sys.stdout)
         if code != failed:
             print(f"standard output: {file_fault(error)}", file=sys.stderr)  # noqa: T201
         return failed
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:  # what nobody can be told changes nothing
+            _let_go(sys.stderr)
     return code
 
 
@@ -36,7 +42,7 @@ def tell(line: str) -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        _let_go()
+        _let_go(sys.stdout)
 
 
 def file_fault(error: OSError) -> str:
@@ -46,10 +52,10 @@ def file_fault(error: OSError) -> str:
     return f"{error.filename or 'a file'}: {error.strerror or 'cannot be used'}"
 
 
-def _let_go() -> None:
-    """Send what is still held back, and all that follows, nowhere."""
+def _let_go(stream: TextIO) -> None:
+    """Send what a stream still holds back, and all that follows, nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 

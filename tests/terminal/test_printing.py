@@ -23,21 +23,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def printed_to_nobody(folder: Path, module: str, arguments: list[str]) -> tuple[int, str]:
+def printed_to_nobody(
+    folder: Path, module: str, arguments: list[str], complaints: int = subprocess.PIPE
+) -> tuple[int, str]:
     """Run a command as `command | head` does, with a reader that has gone; return its exit code and its complaints."""
     reader, writer = os.pipe()
     os.close(reader)
-    return printed_to(writer, folder, module, arguments)
+    return printed_to(writer, folder, module, arguments, complaints)
 
 
-def printed_to(out: int, folder: Path, module: str, arguments: list[str]) -> tuple[int, str]:
+def printed_to(
+    out: int, folder: Path, module: str, arguments: list[str], complaints: int = subprocess.PIPE
+) -> tuple[int, str]:
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", module, *arguments],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": ""},
             stdout=out,
-            stderr=subprocess.PIPE,
+            stderr=complaints,
             check=False,
             text=True,
             timeout=60,
@@ -78,6 +82,18 @@ def test_a_long_list_that_nobody_reads_to_its_end_ends_quietly(folder: Path) -> 
     import_many(folder)
 
     assert printed_to_nobody(folder, "sync.hub", ["export", "-"]) == (1, "")
+
+
+def test_an_import_goes_on_though_nobody_reads_its_faults(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    customers = folder / "customers.csv"
+    rows = "C-1,Ann,xx\n" * MANY + "C-2,Bob,en\n"
+    customers.write_text(f"customer_id,given_name,language\n{rows}", encoding="utf-8")
+
+    code, _ = printed_to_nobody(folder, "sync.hub", ["import", "customers.csv"], subprocess.STDOUT)
+
+    assert code == 1
+    assert hub(["export", "-", "--config", str(folder / "hub.toml")]) == 0
+    assert '"customer_id":"C-2"' in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' file that is always full")

@@ -4,8 +4,9 @@ Faults and progress go to standard error, what was asked for to standard output 
 """
 
 import asyncio
-import os
+import io
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -16,7 +17,7 @@ from sync.hub.people.importing import Desk, Fault, import_customers
 from sync.hub.root import desk, is_running, reading_desk
 from sync.runtime.clock import SystemClock
 from sync.runtime.printing import counted
-from sync.runtime.state_lock import PRIVATE_FILE
+from sync.runtime.whole_file import whole_file
 
 # A file of the wrong kind has a fault on every line; nobody reads more than this.
 FAULTS_SHOWN = 1_000
@@ -34,7 +35,8 @@ async def bring_in(config: HubConfig, path: Path) -> bool:
         nonlocal shown
         shown += 1
         if shown <= FAULTS_SHOWN:
-            tqdm.write(f"{path}:{fault.line}: {kind}{fault.field}: {fault.words}", file=sys.stderr)
+            with suppress(BrokenPipeError):  # whoever read the faults has gone; the rows are to be kept all the same
+                tqdm.write(f"{path}:{fault.line}: {kind}{fault.field}: {fault.words}", file=sys.stderr)
 
     size = (await asyncio.to_thread(path.stat)).st_size
     with tqdm(total=size, unit="B", unit_scale=True, desc=path.name, disable=None, file=sys.stderr) as bar:
@@ -57,7 +59,8 @@ async def bring_in(config: HubConfig, path: Path) -> bool:
                 ),
             )
     if shown > FAULTS_SHOWN:
-        print(f"… and {counted(shown - FAULTS_SHOWN, 'more line')} like these", file=sys.stderr)
+        with suppress(BrokenPipeError):
+            print(f"… and {counted(shown - FAULTS_SHOWN, 'more line')} like these", file=sys.stderr)
     print(
         f"{counted(done.rows, 'row')}: {done.new} new, {done.changed} changed, {done.same} unchanged, "
         f"{done.gone} gone, {done.bad} bad"
@@ -75,15 +78,8 @@ async def write_customers(config: HubConfig, name: str, form: Format | None) -> 
         if name == "-":
             number = await reader.read(lambda connection: export_customers(connection, sys.stdout, form))
         else:
-            path = Path(name)
-            part = path.with_name(path.name + ".part")
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as out:
-                    number = await reader.read(lambda connection: export_customers(connection, out, form))
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)  # half a list of customers is personal data that nobody asked for
+            with whole_file(Path(name)) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as out:
+                number = await reader.read(lambda connection: export_customers(connection, out, form))
     print(counted(number, "customer"), file=sys.stderr)
 
 
