@@ -29,6 +29,7 @@ from sync.runtime.clock import SystemClock
 from sync.runtime.printing import counted
 from sync.runtime.settings import load
 from sync.runtime.state_lock import AlreadyRunning, hold_folder
+from sync.runtime.whole_file import whole_file
 
 Command = Callable[[argparse.Namespace], Awaitable[int]]
 _NO_CODE = "this is no enrolment code; type it as `loyalty-hub terminals invite` printed it, or scan its QR code"
@@ -123,7 +124,7 @@ async def outbox_export(asked: argparse.Namespace) -> int:
             async for piece in till.export():
                 sys.stdout.buffer.write(piece)
             return 0
-        with asked.output.open("wb") as file:
+        with whole_file(asked.output) as file:
             async for piece in till.export():
                 file.write(piece)
     print(asked.output)  # noqa: T201

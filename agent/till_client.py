@@ -11,12 +11,13 @@ from agent.config import Settings
 from agent.keys import read_pos_key
 from sync.runtime.problems import PROBLEM_TYPE
 
-# Loopback: a till that does not answer in this time hangs.
+# Loopback: a till that does not answer in this time hangs. An export may take longer, as long as something comes.
 _TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=2)
+_EXPORT_TIMEOUT = aiohttp.ClientTimeout(sock_connect=2, sock_read=10)
 
 
 class TillNotRunning(Exception):
-    """No till answers at the configured address."""
+    """No till answers at the configured address, or not to the end."""
 
 
 class TillRefused(Exception):
@@ -56,7 +57,7 @@ class TillClient:
 
     async def export(self) -> AsyncIterator[bytes]:
         """Yield the outbox as NDJSON of CloudEvents, piece by piece."""
-        async with self._answer("GET", "/api/v1/outbox/export") as answer:
+        async with self._answer("GET", "/api/v1/outbox/export", timeout=_EXPORT_TIMEOUT) as answer:
             async for piece in answer.content.iter_chunked(64 * 1024):
                 yield piece
 
@@ -79,15 +80,25 @@ class TillClient:
 
     @asynccontextmanager
     async def _answer(
-        self, method: str, path: str, body: dict[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        timeout: aiohttp.ClientTimeout = _TIMEOUT,  # noqa: ASYNC109 - aiohttp's own
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        is_begun = False
         try:
-            async with self._session.request(method, self._url + path, json=body, allow_redirects=False) as answer:
+            async with self._session.request(
+                method, self._url + path, json=body, allow_redirects=False, timeout=timeout
+            ) as answer:
+                is_begun = True
                 if answer.ok:
                     yield answer
                     return
                 raise await _refusal(answer)
         except (aiohttp.ClientError, TimeoutError) as error:
+            if is_begun:
+                raise TillNotRunning(f"the till at {self._url} broke off its answer; try again") from error
             raise TillNotRunning(f"no till answers at {self._url}; start it with `loyalty-agent run`") from error
 
 
@@ -103,7 +114,7 @@ async def till_client(settings: Settings) -> AsyncIterator[TillClient]:
         raise TillNotRunning(f"no till has run here yet: {settings.pos_key_file} is missing")
     key = read_pos_key(settings.pos_key_file)
     headers = {"Authorization": f"Bearer {key}"}
-    async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session:
+    async with aiohttp.ClientSession(headers=headers) as session:
         yield TillClient(session, f"http://{settings.api.host}:{settings.api.port}")
 
 
