@@ -1,4 +1,4 @@
-"""The customer's display: a first name, points, what was earned just now; nothing else of anybody.
+"""The customer's display: the name to call them by, points, what was earned just now; nothing else of anybody.
 
 It is derived from the screen's state and has a number of its own, so that whatever else changes on the staff's screen
 is not even noticed here. Who is shown leaves 20 s after the last act, and at once when staff clear or lock the screen
