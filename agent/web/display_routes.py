@@ -1,11 +1,13 @@
-"""The route of the customer's display. Its own token opens this and the live socket beside it, and nothing else."""
+"""The two routes of the customer's display. Its own token opens these, and nothing else."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
 from agent.display import CustomerDisplay, Display
 from agent.web.access import Access
+from agent.web.live import Live
 from agent.web.openapi import Operation
 from sync.runtime.answers import json_answer
 
@@ -13,8 +15,9 @@ from sync.runtime.answers import json_answer
 class DisplayRoutes:
     """What the customer's display may ask."""
 
-    def __init__(self, display: CustomerDisplay) -> None:
+    def __init__(self, display: CustomerDisplay, live: Live) -> None:
         self._display = display
+        self._live = live
 
     def table(self) -> Sequence[Operation]:
         """Return every operation of this room."""
@@ -27,6 +30,16 @@ class DisplayRoutes:
                 Access.DISPLAY,
                 self.display,
                 gives=Display,
+            ),
+            Operation(
+                hdrs.METH_GET,
+                "/api/v1/display/live",
+                "followDisplay",
+                "Follow the customer's display over a WebSocket, as followScreen does the screen.",
+                Access.DISPLAY_SOCKET,
+                self._live.handle,
+                gives=Display,
+                status=HTTPStatus.SWITCHING_PROTOCOLS,
             ),
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from agent.counter import Counter
 from agent.display import CustomerDisplay
@@ -29,9 +29,6 @@ from sync.runtime.clock import Clock
 from sync.runtime.metrics import Metrics
 from sync.runtime.problems import problem_middleware
 from sync.runtime.supervise import Board
-
-LIVE_PATH = "/api/v1/live"
-DISPLAY_LIVE_PATH = "/api/v1/display/live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +68,20 @@ def local_door(behind: Behind, server: str) -> web.Application:
     )
     sales = SalesRoutes(behind.counter, behind.metrics)
     redemptions = RedemptionRoutes(behind.counter.redeeming, behind.metrics)
-    till = TillRoutes(behind.counter, behind.screen, behind.outbox)
-    display = DisplayRoutes(behind.display)
+    # The live sockets are routes that ask the guard themselves, so it is there before the table that it guards by.
+    access = dict[tuple[str, str], Access]()
+    guard = Guard(access, pos_key=behind.pos_key, door=sessions, clock=behind.clock, metrics=behind.metrics)
+    till = TillRoutes(behind.counter, behind.screen, behind.outbox, Live(behind.screen, guard))
+    display = DisplayRoutes(behind.display, Live(behind.display, guard, Scope.DISPLAY))
     rooms = (sales, redemptions, customers, till, display, CacheRoutes(behind.comparer), system)
     operations = tuple(operation for room in rooms for operation in room.table())
     system.describe(operations, version=VERSION, server=server)
     pages = page_routes()
-    access = {(operation.method, operation.path): operation.access for operation in operations}
+    access |= {(operation.method, operation.path): operation.access for operation in operations}
     access |= {(method, path): page_access for method, path, page_access, _ in pages}
-    access[(hdrs.METH_GET, LIVE_PATH)] = Access.SOCKET
-    access[(hdrs.METH_GET, DISPLAY_LIVE_PATH)] = Access.DISPLAY_SOCKET
-    guard = Guard(access, pos_key=behind.pos_key, door=sessions, clock=behind.clock, metrics=behind.metrics)
     app = web.Application(middlewares=[problem_middleware, guard.middleware])
     for operation in operations:
         app.router.add_route(operation.method, operation.path, operation.handler)
     for method, path, _, handler in pages:
         app.router.add_route(method, path, handler)
-    screen_live = Live(behind.screen, guard)
-    display_live = Live(behind.display, guard, Scope.DISPLAY)
-    app.router.add_get(LIVE_PATH, screen_live.handle, allow_head=False)
-    app.router.add_get(DISPLAY_LIVE_PATH, display_live.handle, allow_head=False)
     return app

@@ -5,7 +5,7 @@ that check its bodies, so the description cannot drift from the code.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import hdrs
@@ -31,7 +31,10 @@ class ProblemDocument(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of the API: what it takes, what it answers, how it fails."""
+    """One operation of the API: what it takes, what it answers, how it fails.
+
+    `also` says by status what another answer of the same form means. A WebSocket answers 101, and `gives` its messages.
+    """
 
     method: str
     path: str
@@ -45,6 +48,7 @@ class Operation:
     content_type: str = "application/json"
     query: type[BaseModel] | None = None
     problems: tuple[Kind, ...] = ()
+    also: Mapping[int, str] = field(default_factory=dict)
 
 
 def document(operations: Sequence[Operation], *, title: str, version: str, server: str) -> dict[str, Any]:
@@ -78,7 +82,10 @@ def _described(operation: Operation) -> dict[str, Any]:
         "operationId": operation.name,
         "summary": operation.summary,
         "security": _security(operation.access),
-        "responses": {str(operation.status): _answer(operation), **_problems(operation.problems)},
+        "responses": {
+            **{str(status): _answer(operation, means) for status, means in _answers(operation).items()},
+            **_problems(operation.problems),
+        },
     }
     if operation.takes is not None:
         described["requestBody"] = {"required": True, "content": _content("application/json", operation.takes)}
@@ -102,8 +109,12 @@ def _security(access: Access) -> list[dict[str, list[str]]]:
     return asked.get(access, [])
 
 
-def _answer(operation: Operation) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": operation.summary}
+def _answers(operation: Operation) -> Mapping[int, str]:
+    return {operation.status: operation.summary, **operation.also}
+
+
+def _answer(operation: Operation, means: str) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": means}
     if operation.gives is not None:
         described["content"] = _content(operation.content_type, operation.gives)
     elif operation.status == 200 and operation.method == hdrs.METH_GET:  # noqa: PLR2004

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
@@ -98,6 +99,7 @@ class SystemRoutes:
                 Access.CREDENTIAL,
                 self.readiness,
                 gives=Readiness,
+                also={HTTPStatus.SERVICE_UNAVAILABLE: "A part is down; `loops` says which."},
             ),
             Operation(
                 get,
@@ -170,7 +172,8 @@ class SystemRoutes:
         """Answer `GET /readyz`: 503 while a part is down."""
         ok = self._board.all_running()
         loops = {name: loop.state.value for name, loop in self._board.loops.items()}
-        return json_answer(Readiness(ok=ok, loops=loops), status=200 if ok else 503)
+        status = HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE
+        return json_answer(Readiness(ok=ok, loops=loops), status)
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Answer `GET /metrics`."""

@@ -1,6 +1,7 @@
 """The routes of the till itself: what its screen shows, what its outbox holds. The table is their description too."""
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -11,6 +12,7 @@ from agent.screen import Screen, ScreenState
 from agent.store.outbox import ExportPage, Outbox, OutboxRow
 from agent.web import problem_kinds as kinds
 from agent.web.access import Access
+from agent.web.live import Live
 from agent.web.openapi import Operation
 from agent.web.requests import SMALL_BYTES_MAX, Nothing, OutboxQuery, OutboxRowShown, OutboxShown
 from agent.wedge import Scanner
@@ -23,10 +25,11 @@ from sync.runtime.problems import QUERY_INVALID
 class TillRoutes:
     """The routes that show, lock and list."""
 
-    def __init__(self, counter: Counter, screen: Screen, outbox: Outbox) -> None:
+    def __init__(self, counter: Counter, screen: Screen, outbox: Outbox, live: Live) -> None:
         self._counter = counter
         self._screen = screen
         self._outbox = outbox
+        self._live = live
 
     def table(self) -> Sequence[Operation]:
         """Return every operation of this room."""
@@ -43,6 +46,17 @@ class TillRoutes:
                 Access.CREDENTIAL,
                 self.screen,
                 gives=ScreenState,
+            ),
+            Operation(
+                hdrs.METH_GET,
+                "/api/v1/live",
+                "followScreen",
+                "Follow the screen over a WebSocket: each message is all of it, now and at each change."
+                ' Without a bearer key in the handshake the first message sent is {"token": page token or bearer key}.',
+                Access.SOCKET,
+                self._live.handle,
+                gives=ScreenState,
+                status=HTTPStatus.SWITCHING_PROTOCOLS,
             ),
             self._turning("clear", "clearScreen", "Show nothing: staff are done with this customer.", screen.clear),
             self._turning("lock", "lockScreen", "Show nothing of any customer until somebody unlocks.", screen.lock),

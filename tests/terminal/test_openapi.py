@@ -1,6 +1,7 @@
 """The API's description, held against the running server: same routes, and real answers that fit their schemas."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jsonschema
 from openapi_spec_validator import validate
 
 from agent import texts
+from sync.runtime.supervise import Loop, State
 from tests.support import allowances, shop
 from tests.support.tills import Pos, till_and_pos
 
@@ -52,6 +54,7 @@ _CALLS: dict[str, tuple[str, Any, int]] = {
     "getHealth": ("/healthz", None, 200),
     "getReadiness": ("/readyz", None, 200),
 }
+_SOCKETS = {"followScreen": "/api/v1/live", "followDisplay": "/api/v1/display/live"}
 _REFUSALS: dict[str, tuple[str, Any, int]] = {
     "scan": ("/api/v1/scans", {"texts": ""}, 422),
     "creditSale": ("/api/v1/sales", _SALE | {"net_minor": 1}, 422),
@@ -105,11 +108,29 @@ async def test_every_operation_answers_as_described(tmp_path: Path) -> None:
             _check(document, operations[name], *answer)
 
 
+async def test_the_live_sockets_tell_what_is_described(tmp_path: Path) -> None:
+    async with till_and_pos(tmp_path) as (_, pos):
+        document = await _described(pos)
+        operations = _operations(document)
+        for name, path in _SOCKETS.items():
+            async with pos.session.ws_connect(pos.url + path) as ws:
+                _check(document, operations[name], 101, await ws.receive_json())
+
+
+async def test_a_till_that_is_not_ready_says_so_as_described(tmp_path: Path) -> None:
+    async with till_and_pos(tmp_path) as (till, pos):
+        document = await _described(pos)
+        till.board.put("scanner", Loop(State.RESTARTING, datetime.now(UTC)))
+        status, answer = await pos.get("/readyz")
+        assert (status, answer["loops"]["scanner"]) == (503, "restarting")
+        _check(document, _operations(document)["getReadiness"], status, answer)
+
+
 async def test_no_operation_is_left_untried(tmp_path: Path) -> None:
     async with till_and_pos(tmp_path) as (_, pos):
         # Answered in other forms than JSON, or tried in test_api.py.
         elsewhere = {"exportOutbox", "getMetrics", "getDescription", "rotateKey", "openSession"}
-        assert set(_operations(await _described(pos))) == set(_CALLS) | elsewhere
+        assert set(_operations(await _described(pos))) == set(_CALLS) | elsewhere | set(_SOCKETS)
 
 
 # What the page asks for where it says a refusal by its code, and which refusals it cannot meet there, and why.
@@ -163,8 +184,8 @@ async def test_every_operation_but_health_refuses_a_caller_without_a_credential(
 async def test_the_front_page_lists_every_operation_for_a_point_of_sale(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     listed = {
-        (method, re.sub(r"\{\w+\}", "{}", path))
-        for method, path in re.findall(r"`(GET|POST|PUT) (/[\w/{}.-]*)`", readme)
+        ("GET" if method == "WS" else method, re.sub(r"\{\w+\}", "{}", path))
+        for method, path in re.findall(r"`(GET|POST|PUT|WS) (/[\w/{}.-]*)`", readme)
     }
     async with till_and_pos(tmp_path) as (_, pos):
         paths = (await _described(pos))["paths"]
