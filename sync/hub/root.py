@@ -38,7 +38,7 @@ from sync.runtime.database import Reader, Writer, open_reader, open_writer
 from sync.runtime.http_server import serve
 from sync.runtime.metrics import Metrics
 from sync.runtime.sqlite_file import HAS_SAFE_LOG, Connection, DatabaseBusy, driver
-from sync.runtime.state_lock import AlreadyRunning, hold, hold_folder, private_folder, write_private
+from sync.runtime.state_lock import AlreadyRunning, hold, hold_folder, is_held, private_folder, write_private
 from sync.runtime.supervise import Board, supervise
 
 LOCK_NAME = "hub.lock"
@@ -196,13 +196,7 @@ def _without_a_hub(state: Path) -> Iterator[None]:
 
 def is_running(config: HubConfig) -> bool:
     """Tell whether a hub runs on this state folder now."""
-    try:
-        with hold(config.hub.state / LOCK_NAME):
-            return False
-    except AlreadyRunning:
-        return True
-    except FileNotFoundError:
-        return False
+    return is_held(config.hub.state / LOCK_NAME)
 
 
 def tls_context(config: HubConfig) -> ssl.SSLContext | None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import sleep
 
 if sys.platform == "win32":
     import msvcrt
@@ -21,6 +22,11 @@ PRIVATE_FOLDER = 0o700
 # Windows locks bytes, and locked bytes cannot be read: lock one far behind the pid that stands at the start.
 _WINDOWS_LOCK_OFFSET = 4096
 _PID_BYTES_MAX = 32
+# What a lock says that another process has; the second on Windows.
+_HELD = (BlockingIOError, PermissionError)
+# Whoever asks holds the file for microseconds, or until a busy machine lets it go on: a start waits a second at most.
+_QUESTION_S = 0.01
+_QUESTIONS_MAX = 100
 
 
 class AlreadyRunning(Exception):
@@ -45,8 +51,8 @@ def hold(lock_file: Path) -> Iterator[None]:
     descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), PRIVATE_FILE)
     try:
         try:
-            _lock(descriptor)
-        except (BlockingIOError, PermissionError):  # the second is what Windows says
+            _lock_after_questions(descriptor)
+        except _HELD:
             raise AlreadyRunning(lock_file.parent, _read_pid(descriptor)) from None
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -70,6 +76,21 @@ def hold_folder(lock_file: Path) -> Iterator[Path]:
     folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     with hold(lock_file):
         yield private_folder(folder)
+
+
+def is_held(lock_file: Path) -> bool:
+    """Tell whether a process holds the folder of `lock_file` now. Changes nothing, and keeps nobody from holding it."""
+    try:
+        descriptor = os.open(lock_file, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        return False
+    try:
+        _share(descriptor)
+    except _HELD:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def private_folder(path: Path) -> Path:
@@ -114,6 +135,34 @@ def write_private(
         raise
     if is_durable:
         sync_folder(path.parent)
+
+
+def _lock_after_questions(descriptor: int) -> None:
+    """Lock the file. Where others only ask whether it is held, let them; they are through in a moment."""
+    for _ in range(_QUESTIONS_MAX):
+        try:
+            return _lock(descriptor)
+        except _HELD:
+            _share(descriptor)
+            _unlock(descriptor)
+        sleep(_QUESTION_S)
+    return _lock(descriptor)
+
+
+def _share(descriptor: int) -> None:
+    """Lock the file beside others that do so, but not beside its holder. Windows cannot: there it is held alone."""
+    if sys.platform == "win32":
+        _lock(descriptor)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def _unlock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        os.lseek(descriptor, _WINDOWS_LOCK_OFFSET, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _lock(descriptor: int) -> None:

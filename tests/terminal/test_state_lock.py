@@ -1,3 +1,4 @@
+import fcntl
 import os
 import signal
 import stat
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sync.runtime.state_lock import AlreadyRunning, hold, hold_folder, private_folder, write_private
+from sync.runtime.state_lock import AlreadyRunning, hold, hold_folder, is_held, private_folder, write_private
 
 HOLDER = """
 import sys, time
@@ -61,6 +62,45 @@ def test_lock_ends_with_its_block_also_by_an_error(tmp_path: Path) -> None:
 
 
 def test_same_process_cannot_hold_one_folder_twice(tmp_path: Path) -> None:
+    with hold(tmp_path / "agent.lock"), pytest.raises(AlreadyRunning), hold(tmp_path / "agent.lock"):
+        pass
+
+
+def test_who_asks_whether_a_folder_is_held_changes_nothing(tmp_path: Path) -> None:
+    lock_file = tmp_path / "agent.lock"
+    assert not is_held(lock_file)
+    assert list(tmp_path.iterdir()) == []
+
+    with hold(lock_file):
+        assert is_held(lock_file)
+    assert not is_held(lock_file)
+
+
+def test_who_asks_keeps_nobody_from_starting_and_no_other_from_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock_file = tmp_path / "agent.lock"
+    lock_file.touch()
+    asking = os.open(lock_file, os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    assert not is_held(lock_file)
+    waits: list[float] = []
+
+    def answered_at_the_third_wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            os.close(asking)
+
+    monkeypatch.setattr("sync.runtime.state_lock.sleep", answered_at_the_third_wait)
+
+    with hold(lock_file):
+        assert is_held(lock_file)
+    assert len(waits) == 3
+
+
+def test_a_start_beside_a_holder_waits_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("sync.runtime.state_lock.sleep")
+
     with hold(tmp_path / "agent.lock"), pytest.raises(AlreadyRunning), hold(tmp_path / "agent.lock"):
         pass
 
