@@ -46,7 +46,7 @@ from sync.hub.people.columns import COLUMNS
 from sync.hub.people.importing import ImportFileError
 from sync.hub.people.merging import MergeRefused
 from sync.hub.programs import ProgramFileError, read_program
-from sync.hub.root import TlsFilesError, program_version, run, tls_context
+from sync.hub.root import AdminKeyError, TlsFilesError, program_version, run, tls_context
 from sync.hub.terminals.roster import INVITATION_MINUTES, INVITATION_TRIES, Place
 from sync.runtime.error_places import told_as_bug
 from sync.runtime.http_server import ServeError
@@ -79,6 +79,7 @@ def _run_command(arguments: Sequence[str] | None) -> int:
         return _say(str(error), WRONG)
     except (
         ServeError,
+        AdminKeyError,
         AlreadyRunning,
         BroughtBack,
         DatabaseError,
@@ -331,7 +332,7 @@ def _columns_help() -> str:
 
 
 def _say(message: str, code: int) -> int:
-    with suppress(BrokenPipeError):
+    with suppress(OSError):
         for line in message.splitlines():
             print(f"loyalty-hub: {line}", file=sys.stderr)
     return code

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import secrets
 import signal
 import ssl
@@ -43,12 +44,19 @@ from sync.runtime.supervise import Board, supervise
 
 LOCK_NAME = "hub.lock"
 TIDY_EVERY_S = 3600.0
+# What `openssl rand -hex 16` prints is long enough, a password that a person makes up is not.
+ADMIN_KEY_CHARS_MIN = 32
+_ADMIN_KEY = re.compile(rb"[!-~]{%d,}" % ADMIN_KEY_CHARS_MIN)
 
 _log = logging.getLogger(__name__)
 
 
 class TlsFilesError(Exception):
     """The certificate or its key cannot be used; the message names the files."""
+
+
+class AdminKeyError(Exception):
+    """The file of the admin key holds none; the message names it and the next step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +86,8 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
         is_restored: the database was brought back from a backup, so a new epoch begins.
 
     Raises:
-        AlreadyRunning, BroughtBack, DatabaseError, ProgramFileError, TlsFilesError, ServeError: with one line for a
-            person. BroughtBack: the database came back from a backup, and `is_restored` does not say so.
+        AdminKeyError, AlreadyRunning, BroughtBack, DatabaseError, ProgramFileError, TlsFilesError, ServeError: with one
+            line for a person. BroughtBack: the database came back from a backup, and `is_restored` does not say so.
     """
     clock = clock or SystemClock()
     tls = tls_context(config)
@@ -245,11 +253,21 @@ def _found(connection: Connection) -> Founding:
 
 
 def _admin_key(state: Path) -> str:
-    """Return the key that shows the metrics, made at the first start."""
+    """Return the key that shows the metrics, made at the first start.
+
+    Raises:
+        AdminKeyError: what stands in its file could be guessed: an empty key would be everybody's.
+    """
     path = private_folder(state / "keys") / "admin.key"
     if not path.exists():
         write_private(path, secrets.token_urlsafe(32).encode())
-    return path.read_text(encoding="ascii").strip()
+    key = path.read_bytes().strip()
+    if not _ADMIN_KEY.fullmatch(key):
+        raise AdminKeyError(
+            f"{path} holds no key: at least {ADMIN_KEY_CHARS_MIN} letters, digits or signs without a space; delete it, "
+            "and the next start makes a new one"
+        )
+    return key.decode()
 
 
 @contextlib.asynccontextmanager

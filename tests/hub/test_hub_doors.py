@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from sync.contract.protocol import Outcome
-from sync.hub.root import Hub, desk, running
+from sync.hub.root import ADMIN_KEY_CHARS_MIN, AdminKeyError, Hub, desk, running
 from sync.hub.web.refusals import KINDS
 from sync.hub.web.routes import ROUTES, Route
 from sync.hub_errors import HubBusy
@@ -57,6 +57,23 @@ async def test_the_doors_for_people(tmp_path: Path) -> None:
                 text = await response.text()
         assert "loyalty_hub_feed_head" in text
         assert "loyalty_hub_events_total" in text
+
+
+@pytest.mark.parametrize("key", [b"", b"\n", b"x" * 31, b"a pass phrase that is long enough", b"\xff" * 40])
+async def test_an_admin_key_that_could_be_guessed_starts_no_hub(tmp_path: Path, key: bytes) -> None:
+    file = tmp_path / "hub" / "keys" / "admin.key"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(key)
+
+    with pytest.raises(
+        AdminKeyError, match=r"admin\.key holds no key: .*; delete it, and the next start makes a new one"
+    ):
+        async with running(config_of(tmp_path)):
+            pass
+
+    file.unlink()
+    async with running(config_of(tmp_path)):
+        assert len(file.read_bytes()) >= ADMIN_KEY_CHARS_MIN
 
 
 @pytest.mark.parametrize(
