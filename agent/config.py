@@ -1,6 +1,5 @@
 """The terminal's settings: one frozen model per section of `config.toml`, with a default wherever one can be right."""
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -10,6 +9,8 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from agent.codes import CardScheme, CardSchemeError
 from sync.runtime.settings import Section
 
+# The guard and the links of the page know the till by this address.
+HOST = "127.0.0.1"
 PORT_DEFAULT = 8710
 Port = Annotated[int, Field(ge=1024, le=65535)]
 # What fits beside the indicator at the top of the page.
@@ -43,7 +44,7 @@ class Page(Section):
 class Api(Section):
     """The local door for the staff's page and the point-of-sale software."""
 
-    host: str = Field(default="127.0.0.1", description="loopback address to listen on; no other is accepted")
+    host: str = Field(default=HOST, description="loopback address to listen on; no other is accepted")
     port: Port = Field(default=PORT_DEFAULT, description="port to listen on")
     key_group: str | None = Field(
         default=None, description="operating-system group that may read the POS key file; unset: only this user"
@@ -54,13 +55,9 @@ class Api(Section):
 
     @field_validator("host")
     @classmethod
-    def _is_loopback(cls, host: str) -> str:
-        try:
-            is_loopback = ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            is_loopback = False
-        if not is_loopback:
-            raise ValueError("must be a loopback address such as 127.0.0.1; the till never listens on the network")
+    def _is_ours(cls, host: str) -> str:
+        if host != HOST:
+            raise ValueError(f"must be {HOST}: the till never listens on the network, and its page knows no other name")
         return host
 
 
@@ -81,7 +78,7 @@ class Hub(Section):
             or not parts.hostname
             or parts.query
             or parts.fragment
-            or parts.username
+            or "@" in parts.netloc
         ):
             raise ValueError("must be an address such as https://hub.example.com:8700")
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):

@@ -214,7 +214,8 @@ def hub_address(text: str) -> URL:
         url = URL(text)
     except ValueError:
         raise HubSetupError("the hub's address is no URL; write it as https://hub.example.com") from None
-    if url.scheme not in ("http", "https") or not url.host or url.query_string or url.fragment or url.user is not None:
+    names_user = url.user is not None or url.password is not None
+    if url.scheme not in ("http", "https") or not url.host or url.query_string or url.fragment or names_user:
         raise HubSetupError("the hub's address must be like https://hub.example.com, without user, query or fragment")
     if url.scheme == "http" and not _is_this_machine(url.host):
         raise HubSetupError(f"plain http to {url.host} would show customers to the network; use https://")

@@ -90,6 +90,7 @@ def test_https_and_this_machine_are_taken(address: str) -> None:
         "",
         "https://",
         "https://user:pw@hub.example.com",
+        "https://:pw@hub.example.com",
         "https://h/?a=b",
         "https://h/#x",
         "https://h:99999",
