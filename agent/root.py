@@ -176,9 +176,9 @@ class _Enrolled:
         self.key = keys.signing_key(settings.terminal_key_file, self.now)
         if self.key is None:
             _log.error(
-                "the signing key is not the one that the hub knows: file=%s; nothing is sent until the file is back, "
-                "or until this till is enrolled again: stop it, and run `loyalty-agent enrol` with a code of "
-                "`loyalty-hub terminals invite`",
+                "the signing key is not the one that the hub knows: file=%s; nothing is sent. Stop this till, bring "
+                "the file back, or run `loyalty-agent enrol` with a code of `loyalty-hub terminals invite`, and then "
+                "start it again",
                 settings.terminal_key_file,
             )
 

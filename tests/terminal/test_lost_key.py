@@ -70,7 +70,9 @@ async def test_a_till_without_its_key_asks_to_be_enrolled_again_and_loses_nothin
         assert await counted_at(hub) == 1
 
 
-async def test_a_key_that_is_brought_back_is_all_that_is_needed(tmp_path: Path) -> None:
+async def test_a_key_that_is_brought_back_and_a_restart_are_all_that_is_needed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with hub_in_process(tmp_path / "hub") as hub:
         config = tmp_path / "config.toml"
         config.write_text(
@@ -81,6 +83,9 @@ async def test_a_key_that_is_brought_back_is_all_that_is_needed(tmp_path: Path) 
         backup = of.terminal_key_file.rename(tmp_path / "backup.key")
         async with running(of) as till:
             await sell(till, of, "s-1")
+        (said,) = [line for line in caplog.messages if "signing key" in line]
+        assert "bring the file back" in said
+        assert "start it again" in said
 
         backup.rename(of.terminal_key_file)
         async with running(of) as till:
