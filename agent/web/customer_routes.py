@@ -66,7 +66,7 @@ class CustomerRoutes:
                 get,
                 "/api/v1/customers/{customer_id}",
                 "getCustomer",
-                "Show one customer as staff may see it.",
+                "Show one customer as staff may see it, on the page too; an act of staff, as a scan is.",
                 credential,
                 self.customer,
                 gives=CustomerView,
