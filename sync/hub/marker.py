@@ -8,8 +8,8 @@ crash between the two leaves no doubt. A folder that is moved whole, to another 
 
 import logging
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from sync.runtime.clock import Clock
@@ -70,34 +70,60 @@ class Marker:
         )
 
     def put(self) -> None:
-        """Write the next marker beside hub.db, which has it. Where that cannot be, the one before stands and fits."""
+        """Write the next marker beside hub.db, which has it.
+
+        Raises:
+            OSError: the file system refuses; the one before stands, and fits.
+        """
+        write_private(self._state / MARKER_NAME, self._next.encode())
+
+
+class Renewing:
+    """Keeps the marker new. On a full disk it stands as it was, and fits; the log says so once, and once when it works."""
+
+    def __init__(self, state: Path, writer: Writer) -> None:
+        """Renew what stands in the state folder and in its hub.db."""
+        self._state = state
+        self._writer = writer
+        self._is_lost = False
+
+    def put(self, marker: Marker) -> None:
+        """Write the marker of a start, which hub.db has, beside it."""
+        with self._told():
+            marker.put()
+
+    @asynccontextmanager
+    async def at_end(self) -> AsyncIterator[None]:
+        """Renew the marker when the block ends, so that a copy which was made in it does not fit any more."""
+        yield
+        await self._renew()
+
+    async def run(self, clock: Clock) -> None:
+        """Renew the marker again and again; never returns."""
+        while True:
+            await clock.sleep(RENEW_EVERY_S)
+            await self._renew()
+
+    async def _renew(self) -> None:
+        """Renew it, all on the writer's thread, so that no renewal that was cut off overtakes the next."""
+        with self._told():
+            marker = await self._writer.outside_transaction(lambda _: Marker(self._state))
+            await self._writer.write(marker.take)
+            await self._writer.outside_transaction(lambda _: marker.put())
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            write_private(self._state / MARKER_NAME, self._next.encode())
-        except OSError as error:
-            _log.warning("%s cannot be renewed: %s", MARKER_NAME, error.strerror or "no reason given")
-
-
-@asynccontextmanager
-async def renewed_at_end(state: Path, writer: Writer) -> AsyncIterator[None]:
-    """Renew the marker when the block ends, so that a copy which was made in it does not fit any more."""
-    yield
-    with suppress(DatabaseError):
-        await _renew(state, writer)
-
-
-async def keep_renewing(state: Path, writer: Writer, clock: Clock) -> None:
-    """Renew the marker again and again; never returns. Where the disk is full it stands as it was, and fits."""
-    while True:
-        await clock.sleep(RENEW_EVERY_S)
-        with suppress(DatabaseError):
-            await _renew(state, writer)
-
-
-async def _renew(state: Path, writer: Writer) -> None:
-    """Renew the marker, all of it on the writer's thread, so that no renewal that was cut off overtakes the next."""
-    marker = await writer.outside_transaction(lambda _: Marker(state))
-    await writer.write(marker.take)
-    await writer.outside_transaction(lambda _: marker.put())
+            yield
+        except (DatabaseError, OSError) as error:
+            if not self._is_lost:
+                reason = error.strerror if isinstance(error, OSError) else error
+                _log.warning("%s cannot be renewed: %s", MARKER_NAME, reason)
+            self._is_lost = True
+        else:
+            if self._is_lost:
+                _log.info("%s is renewed again", MARKER_NAME)
+            self._is_lost = False
 
 
 def _read(state: Path) -> str | None:

@@ -25,7 +25,7 @@ from sync.hub.feed.feed_log import last_pos, prune
 from sync.hub.feed.head import Head
 from sync.hub.feed.snapshots import Snapshots
 from sync.hub.founding import EPOCH_BYTES, IDENTIFIER_KEY_BYTES, Founding, database_file, found, renew_epoch
-from sync.hub.marker import Marker, keep_renewing, renewed_at_end
+from sync.hub.marker import Marker, Renewing
 from sync.hub.people.presented import forget_old
 from sync.hub.programs import enact, read_program
 from sync.hub.terminals.ahead import Ahead
@@ -99,8 +99,9 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
         founding, program = await writer.write(
             lambda connection: _settle(connection, marker, wanted, clock, is_restored=is_restored)
         )
-        marker.put()
-        await stack.enter_async_context(renewed_at_end(state, writer))
+        renewing = Renewing(state, writer)
+        renewing.put(marker)
+        await stack.enter_async_context(renewing.at_end())
         reader = await stack.enter_async_context(open_reader(database_file(state)))
         snapshot_reader = await stack.enter_async_context(open_reader(database_file(state)))
         metrics = Metrics(program="loyalty-hub", version=program_version())
@@ -126,7 +127,7 @@ async def running(config: HubConfig, clock: Clock | None = None, *, is_restored:
         metrics.gauge_of("hub_feed_head", "The newest position of the feed.", lambda: float(head.pos))
         if replayed := await services.intake.replay_parked():
             _log.info("parked events understood now: count=%d", replayed)
-        async with _served(services, config, tls) as url, _loops(services, config):
+        async with _served(services, config, tls) as url, _loops(services, config, renewing):
             _log.info("hub is ready: name=%s url=%s epoch=%s", config.hub.name, url, founding.epoch)
             yield Hub(url, founding, program, writer, reader, clock, metrics)
 
@@ -271,12 +272,12 @@ def _admin_key(state: Path) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _loops(services: Services, config: HubConfig) -> AsyncIterator[None]:
+async def _loops(services: Services, config: HubConfig, renewing: Renewing) -> AsyncIterator[None]:
     async def tidy() -> None:
         await _tidy(services, config)
 
     async def marked() -> None:
-        await keep_renewing(config.hub.state, services.writer, services.clock)
+        await renewing.run(services.clock)
 
     async def erased() -> None:
         await services.snapshots.drop_erased(services.reader)

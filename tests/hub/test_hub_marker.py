@@ -1,6 +1,8 @@
 """A hub.db that came back from a backup is refused until a person says so, and nothing else ever is."""
 
 import asyncio
+import errno
+import logging
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -140,7 +142,7 @@ async def test_a_kill_between_the_file_and_the_database_leaves_no_doubt(
     with monkeypatch.context() as patched:
         patched.setattr(Marker, "put", _killed)
         for _ in range(3):
-            with pytest.raises(ProcessLookupError):
+            with pytest.raises(Killed):
                 await epoch_of(state, is_restored=is_restored)
     epoch = await epoch_of(state)
     with monkeypatch.context() as patched:
@@ -151,8 +153,12 @@ async def test_a_kill_between_the_file_and_the_database_leaves_no_doubt(
     assert await epoch_of(state) == epoch
 
 
+class Killed(Exception):
+    """The process ended here."""
+
+
 def _killed(_: Marker) -> None:
-    raise ProcessLookupError
+    raise Killed
 
 
 async def test_a_kill_at_any_moment_while_the_marker_changes_all_the_time_is_no_backup(
@@ -207,6 +213,27 @@ async def test_a_disk_that_is_full_for_a_while_ends_no_renewing(state: Path, mon
             await passing(clock, lambda: (state / MARKER_NAME).read_bytes() != before)
     assert next(refusals, None) is None
     assert await epoch_of(state)
+
+
+async def test_a_marker_that_cannot_be_renewed_is_told_once_and_once_that_it_can_again(
+    state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "sync.hub.marker")
+    clock, refusals, put = FakeClock(), iter(range(5)), Marker.put
+
+    def sometimes(self: Marker) -> None:
+        if next(refusals, None) is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(self)
+
+    monkeypatch.setattr(Marker, "put", sometimes)
+    async with started(state, clock):  # the first refusal is that of the start
+        await passing(clock, (state / MARKER_NAME).exists)
+
+    assert [record.getMessage() for record in caplog.records if record.name == "sync.hub.marker"] == [
+        "hub.marker cannot be renewed: No space left on device",
+        "hub.marker is renewed again",
+    ]
 
 
 async def test_the_command_line_says_what_to_do_and_changes_nothing(state: Path, tmp_path: Path) -> None:
