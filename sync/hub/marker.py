@@ -79,7 +79,7 @@ class Marker:
 
 
 class Renewing:
-    """Keeps the marker new. On a full disk it stands as it was, and fits; the log says so once, and once when it works."""
+    """Keeps the marker new. On a full disk the old one stands, and fits: told once, and once when it works again."""
 
     def __init__(self, state: Path, writer: Writer) -> None:
         """Renew what stands in the state folder and in its hub.db."""
