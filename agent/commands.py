@@ -4,8 +4,8 @@ What touches a running till goes through its API. What does not need one (settin
 """
 
 import argparse
-import asyncio
 import logging
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -195,8 +195,22 @@ async def _said(asked: argparse.Namespace) -> str:
         return invitations[0]
     if asked.code is not None:
         return str(asked.code)
-    print("type or scan the enrolment code:", file=sys.stderr, flush=True)  # noqa: T201
-    return await asyncio.to_thread(sys.stdin.readline, _SAID_CHARS_MAX)
+    return _typed("type or scan the enrolment code:")
+
+
+def _typed(asked_for: str) -> str:
+    """Return the line that a person types, or a scanner. Nothing else goes on meanwhile, so the loop may stand still.
+
+    In a thread, Ctrl-C would end the wait for the thread and not the thread's for Enter.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        print(asked_for, file=sys.stderr, flush=True)  # noqa: T201
+        return sys.stdin.readline(_SAID_CHARS_MAX)
+    except KeyboardInterrupt:
+        raise CommandError("no code was given; nothing was changed") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _code_of(said: str, settings: Settings) -> str:

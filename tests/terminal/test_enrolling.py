@@ -1,7 +1,10 @@
 """`loyalty-agent enrol`, at a real hub: by a typed code, a scanned text and a picture; and everything that is none."""
 
+import asyncio
 import io
+import signal
 import stat
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -67,6 +70,20 @@ async def test_a_till_that_is_enrolled_again_keeps_its_name_and_its_key(hub: Hub
 
 async def test_the_text_of_the_qr_code_enrols(hub: HubUnderTest, config: Path) -> None:
     assert await enrol(config, await invitation(hub, f"{hub.url}/")) == 0
+
+
+async def test_ctrl_c_ends_the_wait_for_a_code(config: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agent", "enrol", "--config", str(config)),
+        cwd=Path(__file__).parents[2],
+        stdin=asyncio.subprocess.PIPE,  # nobody types
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    assert (await process.stderr.readline()).startswith(b"type or scan")
+    process.send_signal(signal.SIGINT)
+    assert await process.stderr.read() == b"loyalty-agent: no code was given; nothing was changed\n"
+    assert await process.wait() == 1
 
 
 async def test_a_scanner_types_it_where_it_is_asked_for(
