@@ -27,6 +27,7 @@ from sync.hub.commands.customers import (
     erase_customer,
     forget_presented,
     merge_customers,
+    read_presented,
     show_customer,
     show_erasures,
     unmerge_customer,
@@ -74,7 +75,7 @@ def _run_command(arguments: Sequence[str] | None) -> int:
     command: Command = options.command
     try:
         config = _config(options.config)
-        return asyncio.run(command(options, config))  # type: ignore[arg-type]  # every command is a coroutine function
+        return asyncio.run(command(options, config))  # type: ignore[arg-type]  # every command is a coroutine
     except (SettingsError, ProgramFileError, TlsFilesError, WrongCall) as error:
         return _say(str(error), WRONG)
     except (
@@ -151,9 +152,14 @@ async def _erase(options: argparse.Namespace, config: HubConfig) -> int:
     return DONE
 
 
-async def _forget(options: argparse.Namespace, config: HubConfig) -> int:
-    print(await forget_presented(config, options.file))
-    return DONE
+def _forget(options: argparse.Namespace, config: HubConfig) -> Awaitable[int]:
+    lines = read_presented(options.file)
+
+    async def command() -> int:
+        print(await forget_presented(config, lines))
+        return DONE
+
+    return command()
 
 
 async def _release(options: argparse.Namespace, config: HubConfig) -> int:

@@ -1,10 +1,17 @@
 """What was presented at a till and never became a customer's: it goes by itself, and when a person asks for it."""
 
 import asyncio
+import fcntl
 import io
+import signal
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -18,7 +25,8 @@ from sync.hub.root import running
 from tests.support.clock import FakeClock
 from tests.support.hub_books import KEY, NOW, Books, customer, open_books
 from tests.support.hub_tills import config_of
-from tests.support.waiting import breath
+from tests.support.processes import ROOT
+from tests.support.waiting import breath, eventually
 
 PHONE, EMAIL, CARD = "+15145550123", "zoe@example.com", "9990000000001234"
 VALUES = ((Scheme.PHONE, PHONE), (Scheme.EMAIL, EMAIL), (Scheme.CARD, CARD))
@@ -123,6 +131,54 @@ def test_standard_input_serves_too(
     assert call(config) == 0
 
     assert capfd.readouterr().out == "line 1: erased\n"
+
+
+PROGRAM = """
+import signal, sys
+from sync.hub.__main__ import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
+sys.exit(main())
+"""
+
+
+def reading_stdin(config: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "customers", "forget", "--config", str(config)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+
+
+async def test_ctrl_c_ends_a_command_that_reads_standard_input(config: Path) -> None:
+    process = reading_stdin(config)
+    try:
+        assert process.stdin is not None
+        process.stdin.write(CARD.encode())
+        process.stdin.flush()
+        await eventually(lambda: waiting_in(process.stdin) == 0)
+
+        process.send_signal(signal.SIGINT)
+
+        assert await asyncio.to_thread(process.wait, 20) == 1
+    finally:
+        process.kill()
+        _, said = process.communicate()
+    assert said == b""
+    with open_books(config.parent / "hub") as books:
+        assert len(kept(books)) == 3
+
+
+def test_bytes_that_are_no_text_are_no_value(config: Path) -> None:
+    _, said = reading_stdin(config).communicate(b"\xff\xfe\n")
+
+    assert b"line 1 is no card, phone or e-mail" in said
+
+
+def waiting_in(pipe: IO[bytes] | None) -> int:
+    """Return how many bytes of a pipe nobody has read yet."""
+    assert pipe is not None
+    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
 
 
 @pytest.mark.parametrize(("text", "words"), [("a@b.example\n?\n", "line 2 is no card"), (" \n", "what was given is")])

@@ -5,8 +5,10 @@ are enough, and a terminal's history is no place for people.
 """
 
 import asyncio
+import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from sync.contract.identifiers import Scheme, identifier_id, normalise
@@ -102,15 +104,26 @@ async def show_erasures(config: HubConfig) -> str:
     return "\n".join(lines) or "nobody was erased"
 
 
-async def forget_presented(config: HubConfig, file: Path | None) -> str:
+def read_presented(file: Path | None) -> list[str]:
+    """Return the lines of a file or of standard input; wait for the end of that one, or for Ctrl-C.
+
+    Outside the event loop: there Ctrl-C would have to wait for the end, too.
+    """
+    if file is not None:
+        return file.read_text(encoding="utf-8", errors="replace").splitlines()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    return sys.stdin.read().splitlines()
+
+
+async def forget_presented(config: HubConfig, lines: Sequence[str]) -> str:
     """Erase cards, phones and e-mails that were presented at a till and lead to no customer, one in each line.
 
-    They are read from a file or from standard input, because a command line is seen and kept. None is printed.
+    They come from a file or from standard input, because a command line is seen and kept. None is printed.
 
     Raises:
         NotDone: a line is none of these; nothing was changed.
     """
-    lines = await asyncio.to_thread(_lines, file)
     async with desk(config) as (writer, founding):
         key, country_code = founding.identifier_key, config.hub.country_code
         ids = {number: _ids_of(key, line, country_code) for number, line in enumerate(lines, 1) if line.strip()}
@@ -127,10 +140,6 @@ async def forget_presented(config: HubConfig, file: Path | None) -> str:
         for number in ids
     ]
     return "\n".join(said if log_is_clean else [*said, _OLD_PAGES])
-
-
-def _lines(file: Path | None) -> list[str]:
-    return (file.read_text(encoding="utf-8", errors="replace") if file is not None else sys.stdin.read()).splitlines()
 
 
 def _ids_of(key: bytes, text: str, country_code: str) -> set[str]:
