@@ -1,7 +1,8 @@
 """The command line of the reference hub: parse, call one function, exit code.
 
 0: done. 1: it could not be done, or not all of it; the reason stands on stderr. 2: the call or the settings are wrong.
-Every command but `run` works beside a running hub or without one.
+Every command but `run` works beside a running hub or without one. Under a SQLite with the WAL-reset race those that
+change something are refused beside one.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """What a person at the hub does with the points that tills hold, and what it cost. Each returns what to say.
 
-All work beside a running hub or without one; a running hub tells the tills within a second.
+All work beside a running hub, where its SQLite lets two programs write (`sync.hub.root.desk`), or without one; a
+running hub tells the tills within a second.
 """
 
 from sync.hub.books.redemption_rows import listed_risks

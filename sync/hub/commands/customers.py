@@ -1,7 +1,8 @@
 """What a person at the hub does with single customers. Each returns what to say.
 
-All work beside a running hub or without one; a running hub tells the tills within a second. No name is printed: ids
-are enough, and a terminal's history is no place for people.
+All work beside a running hub, where its SQLite lets two programs write (`sync.hub.root.desk`), or without one; a
+running hub tells the tills within a second. No name is printed: ids are enough, and a terminal's history is no place
+for people.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """What a person at the hub does with terminals. Each returns what to say.
 
-All work beside a running hub or without one.
+All work beside a running hub, where its SQLite lets two programs write (`sync.hub.root.desk`), or without one.
 """
 
 import asyncio
