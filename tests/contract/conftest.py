@@ -4,13 +4,13 @@
         [--hub-customer ID:CARD] [--hub-ca-file FILE]
 
 With a URL every test speaks to the hub at that URL, or is skipped and says why: what needs the hub from inside cannot
-be tested from outside. The first code makes the terminal of most tests, the second one another terminal beside it, and
-each further one (four are enough) serves a single test. Allowances are tested with a customer that the hub knows by
-that card. The program of the hub must give one point for each 100 of its minor unit; the tests leave cards, sales and
-terminals behind, one of them in quarantine.
+be tested from outside. The first code makes the terminal of most tests, the second one another terminal beside it, the
+third one that exists twice, and each further one (five are enough) serves a single test. Allowances are tested with a
+customer that the hub knows by that card. The program of the hub must give one point for each 100 of its minor unit; the
+tests leave cards, sales and terminals behind, two of them in quarantine.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
 import aiohttp
@@ -21,13 +21,15 @@ from sync.contract.signing import SigningKey
 from sync.hub.people.customer_rows import to_row
 from sync.hub.people.customers import put_customers
 from sync.hub_client import open_session
+from sync.hub_errors import HubUnreachable
 from tests.support.hubs import HubUnderTest, hub_in_process
 from tests.support.wire_till import KnownCustomer, WireTill, enrolled, random_card
+from tests.support.wrong_shapes import wrong_members
 
 _AT_URL = pytest.StashKey[HubUnderTest]()
 _ENROLLED = pytest.StashKey[dict[int, tuple[EnrolAnswer, SigningKey]]]()
 # The terminals that tests at a URL share, one for each of the first codes.
-_SHARED = ("a one-time code", "a second one-time code")
+_SHARED = ("a one-time code", "a second one-time code", "a third one-time code")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,6 +38,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--hub-invite", action="append", default=[], help="a one-time code of that hub; may be repeated")
     group.addoption("--hub-customer", help="ID:CARD of a customer of that hub whose points the tests may use")
     group.addoption("--hub-ca-file", type=Path, help="PEM file of the authority of that hub's certificate")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, None, None]:
+    """Let an answer of a wrong shape say where it is wrong."""
+    try:
+        yield
+    except HubUnreachable as error:
+        _say_where(error)
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """Let an answer of a wrong shape say where it is wrong."""
+    try:
+        yield
+    except HubUnreachable as error:
+        _say_where(error)
+        raise
+
+
+def _say_where(error: HubUnreachable) -> None:
+    for member in wrong_members(error):
+        error.add_note(member)
 
 
 @pytest.fixture
@@ -72,11 +99,19 @@ async def other_till(request: pytest.FixtureRequest, hub: HubUnderTest, session:
 
 
 @pytest.fixture
+async def forked_till(request: pytest.FixtureRequest, hub: HubUnderTest, session: aiohttp.ClientSession) -> WireTill:
+    """A terminal that tests copy: at a URL it may be in quarantine already."""
+    return await _till(request.config, hub, session, 2)
+
+
+@pytest.fixture
 async def customer(request: pytest.FixtureRequest, hub: HubUnderTest) -> KnownCustomer:
     """A customer with a card; what they have in points is earned by the test."""
     given = request.config.getoption("--hub-customer")
     if given is not None:
         return KnownCustomer(*given.split(":", 1))
+    if hub.hub is None:
+        pytest.skip("needs a customer of that hub: --hub-customer ID:CARD")
     known = KnownCustomer("C-1", random_card())
     inside = hub.inside
     fields = {

@@ -72,19 +72,21 @@ async def test_a_wrong_credential_is_told_apart_from_a_lost_line(till: WireTill,
     ],
 )
 async def test_a_number_beyond_the_limits_is_refused_by_its_name(till: WireTill, wrong: dict[str, Any]) -> None:
-    hello = {
-        "protocols": list(PROTOCOLS),
-        "agent_version": "0.1.0",
-        "event_types": [],
-        "waiting": 0,
-        "oldest_waiting_s": 0,
-        "wall": datetime.now(UTC).isoformat(),
-        "monoms": 1,
-        "bootid": "boot-1",
-        "running": till.run,
-        "public_key": till.key.public,
-    }
-    headers = {"Authorization": f"Bearer {till.credential}"}
-    async with till.session.post(f"{till.url}/v1/hello", json=hello | wrong, headers=headers) as response:
-        assert response.status == 422
-        assert b"body_invalid" in await response.read()
+    assert (await till.raw_hello())[0] == 200
+
+    status, problem = await till.raw_hello(**wrong)
+
+    assert (status, problem["code"]) == (422, "body_invalid")
+
+
+async def test_null_says_of_a_text_or_an_object_that_it_is_missing(till: WireTill) -> None:
+    status, answer = await till.raw_hello(cursor=None, hub_epoch=None)
+
+    assert (status, answer["hub_epoch"]) == (200, till.epoch)
+
+
+@pytest.mark.parametrize("wrong", [{"waiting": 1.5}, {"waiting": 1e20}, {"bootid": "\ud800"}])
+async def test_a_text_that_two_readers_could_read_differently_is_refused(till: WireTill, wrong: dict[str, Any]) -> None:
+    status, problem = await till.raw_hello(**wrong)
+
+    assert (status, problem["code"]) == (400, "body_not_json")

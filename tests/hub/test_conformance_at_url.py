@@ -6,13 +6,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from aiohttp import web
+
 from sync.hub.people.customer_rows import to_row
 from sync.hub.people.customers import put_customers
 from tests.support.hubs import HubUnderTest, hub_in_process
 from tests.support.processes import ROOT, free_port
 from tests.support.wire_till import random_card
 
-CODES = 6
+CODES = 8
 # What nobody can do to a hub from outside: revoke a terminal, and merge or erase customers.
 FROM_INSIDE = {
     "test_a_revoked_terminal_is_told_so_by_every_call",
@@ -21,8 +23,8 @@ FROM_INSIDE = {
 _RESULT = re.compile(r"::(\w+)(?:\[.*\])? (PASSED|FAILED|ERROR|SKIPPED)")
 
 
-async def run_suite(folder: Path, *arguments: str) -> list[tuple[str, str]]:
-    """Run the conformance suite in a process of its own; return each test's name with what came of it."""
+async def print_of_suite(folder: Path, *arguments: str) -> str:
+    """Run the conformance suite in a process of its own; return what it prints."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pytest", "tests/contract", "-v", "-p", "no:cacheprovider"),
         *(f"--basetemp={folder / 'suite'}", *arguments),
@@ -31,8 +33,14 @@ async def run_suite(folder: Path, *arguments: str) -> list[tuple[str, str]]:
         stderr=asyncio.subprocess.STDOUT,
     )
     printed, _ = await process.communicate()
-    results = _RESULT.findall(printed.decode())
-    assert len(results) > 80, printed.decode()[-2000:]
+    return printed.decode()
+
+
+async def run_suite(folder: Path, *arguments: str) -> list[tuple[str, str]]:
+    """Run the conformance suite in a process of its own; return each test's name with what came of it."""
+    printed = await print_of_suite(folder, *arguments)
+    results = _RESULT.findall(printed)
+    assert len(results) > 120, printed[-2000:]
     return results
 
 
@@ -69,4 +77,32 @@ async def test_where_no_hub_stands_no_test_passes(tmp_path: Path) -> None:
 
     found = Counter(result for _, result in results)
     assert found["PASSED"] == 0
-    assert found["FAILED"] + found["ERROR"] > 80
+    assert found["FAILED"] + found["ERROR"] > 120
+
+
+async def test_a_test_that_needs_a_customer_asks_for_one(tmp_path: Path) -> None:
+    async with hub_in_process(tmp_path / "hub") as hub:
+        code = f"--hub-invite={await hub.invite()}"
+        printed = await print_of_suite(tmp_path, f"--hub-url={hub.url}", code, "-rs", "-k", "same_wish_again")
+
+    assert "needs a customer of that hub: --hub-customer ID:CARD" in printed
+    assert "1 skipped" in printed
+
+
+async def test_an_answer_of_a_wrong_shape_is_told_by_its_members(tmp_path: Path, unused_tcp_port: int) -> None:
+    async def enrol(_: web.Request) -> web.Response:
+        return web.json_response({"terminal_id": "T-1", "store_id": 5, "credential": "a secret of the hub"}, status=201)
+
+    app = web.Application()
+    app.add_routes([web.post("/v1/enrolments", enrol)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    try:
+        url = f"--hub-url=http://127.0.0.1:{unused_tcp_port}"
+        printed = await print_of_suite(tmp_path, url, "--hub-invite=CODE-ABCD", "-k", "hello_again_changes_nothing")
+    finally:
+        await runner.cleanup()
+
+    assert "EnrolAnswer.store_id: Input should be a valid string (string_type)" in printed
+    assert "EnrolAnswer.hub_epoch: Field required (missing)" in printed

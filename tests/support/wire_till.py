@@ -27,7 +27,9 @@ from sync.contract.events import (
 from sync.contract.identifiers import Identifier, Scheme, identifier_id
 from sync.contract.program import SaleLine, earn
 from sync.contract.protocol import (
+    BATCH_BYTES_MAX,
     BATCH_CONTENT_TYPE,
+    BATCH_EVENTS_MAX,
     EPOCH_HEADER,
     EnrolAnswer,
     EnrolledBefore,
@@ -38,6 +40,7 @@ from sync.contract.protocol import (
     IncarnationLength,
     PresentedIdentifier,
     UploadAnswer,
+    Verdict,
 )
 from sync.contract.signing import SEED_BYTES, Prover, SigningKey
 from sync.contract.versions import PROTOCOLS
@@ -138,8 +141,29 @@ class Stream:
         return Batch(self.inc, first, tuple(self.events[first - 1 : last]), before)
 
     async def put(self, first: int = 1, last: int | None = None, epoch: str | None = None) -> UploadAnswer:
-        """Upload a part of the stream, by default all of it."""
-        return await self.till.client.upload(self.batch(first, last), epoch or self.till.epoch)
+        """Upload a part of the stream, by default all of it; return the last answer, with the results of all.
+
+        It takes as many requests as the hub's limits ask for, and goes on where the hub judged only a first part.
+        """
+        last = last or len(self.events)
+        results: list[Verdict] = []
+        while True:
+            batch = self.batch(first, self._fitting(first, last))
+            answer = await self.till.client.upload(batch, epoch or self.till.epoch)
+            assert 0 < len(answer.results) <= len(batch.events), "one result for each event that was judged"
+            results += answer.results
+            first += len(answer.results)
+            if first > last:
+                return answer.model_copy(update={"results": tuple(results)})
+
+    def _fitting(self, first: int, last: int) -> int:
+        """Return the seq up to which events from `first` on fit into one upload of this hub."""
+        last, size = min(last, first + self.till.batch_events_max - 1), 0
+        for seq in range(first, last + 1):
+            size += len(self.events[seq - 1].encode())
+            if size > self.till.batch_bytes_max:
+                return max(seq - 1, first)
+        return last
 
 
 @dataclass
@@ -152,6 +176,9 @@ class WireTill:
     key: SigningKey = field(default_factory=random_key)
     run: str = field(default_factory=random_inc)
     credential: str = ""
+    # As the newest hello says.
+    batch_events_max: int = BATCH_EVENTS_MAX
+    batch_bytes_max: int = BATCH_BYTES_MAX
 
     def __post_init__(self) -> None:
         self.credential = self.enrolment.credential
@@ -175,12 +202,14 @@ class WireTill:
         protocols: Sequence[str] = PROTOCOLS,
         held: Sequence[HeldAllowance] = (),
         hub_epoch: str | None = None,
+        cursor: str | None = None,
     ) -> HelloAnswer:
-        return await self.client.hello(
+        answer = await self.client.hello(
             HelloRequest(
                 protocols=tuple(protocols),
                 agent_version="0.1.0",
                 event_types=EVENT_TYPES,
+                cursor=cursor,
                 hub_epoch=hub_epoch,
                 incarnations=told,
                 waiting=0,
@@ -193,6 +222,8 @@ class WireTill:
                 allowances=tuple(held),
             )
         )
+        self.batch_events_max, self.batch_bytes_max = answer.max_batch_events, answer.max_batch_bytes
+        return answer
 
     async def allowances(self, *want: Want, prefetch: bool = False) -> AllowancesWord:
         """Ask for points, and return the hub's word on all that this terminal holds."""
@@ -222,9 +253,36 @@ class WireTill:
         } | {name.replace("_", "-"): text for name, text in headers.items()}
         sent = {name: text for name, text in sent.items() if text}
         async with self.session.put(f"{self.url}/v1/streams/{path}", data=body, headers=sent) as response:
-            raw = await response.read()
-            packed = response.headers.get("Content-Encoding") == "gzip"
-            return response.status, json.loads(gzip.decompress(raw) if packed else raw)
+            return response.status, await _document(response)
+
+    async def raw_hello(self, **changes: Any) -> tuple[int, dict[str, Any]]:
+        """Say a hello with other members, of any kind; return the status and the JSON answer, as they came."""
+        hello: dict[str, Any] = {
+            "protocols": list(PROTOCOLS),
+            "agent_version": "0.1.0",
+            "event_types": list(EVENT_TYPES),
+            "incarnations": [],
+            "held": [],
+            "allowances": [],
+            "waiting": 0,
+            "oldest_waiting_s": 0,
+            "wall": datetime.now(UTC).isoformat(),
+            "monoms": 1,
+            "bootid": "boot-1",
+            "running": self.run,
+            "public_key": self.key.public,
+        }
+        headers = {"Authorization": f"Bearer {self.credential}"}
+        async with self.session.post(f"{self.url}/v1/hello", json=hello | changes, headers=headers) as response:
+            return response.status, await _document(response)
+
+
+async def _document(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    """Return the JSON object of an answer, which the session leaves packed."""
+    raw = await response.read()
+    packed = response.headers.get("Content-Encoding") == "gzip"
+    document: dict[str, Any] = json.loads(gzip.decompress(raw) if packed else raw)
+    return document
 
 
 def enrolling(code: str, before: EnrolledBefore | None = None, key: SigningKey | None = None) -> EnrolRequest:
