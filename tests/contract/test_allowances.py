@@ -7,7 +7,7 @@ import pytest
 
 from sync.contract.allowance import Allowance, AllowancesWord, Want
 from sync.contract.events import REDEEMED
-from sync.contract.protocol import AllowancesPut, Outcome, OutcomePut, Reason
+from sync.contract.protocol import AllowancesPut, BalancePut, Outcome, OutcomePut, Reason
 from sync.hub_errors import HubRefused
 from tests.support.wire_till import KnownCustomer, Stream, WireTill
 
@@ -104,26 +104,62 @@ async def test_f14_two_terminals_never_hold_the_same_points(
     await give_all_back(other_till, words[1])
 
 
+async def posted(till: WireTill, stream: Stream, customer: KnownCustomer) -> int:
+    """Return the points of a customer, by a sale that brings a word on them."""
+    cursor = await till.feed_start()
+    stream.sale(customer.card, 100)
+    await stream.put(len(stream.events))
+    told = [change for page in await till.pages(cursor) for change in page.changes if isinstance(change, BalancePut)]
+    return [change.points for change in told if change.customer_id == customer.customer_id][-1]
+
+
 async def test_what_is_given_back_another_terminal_can_have(
     till: WireTill, other_till: WireTill, stream: Stream, customer: KnownCustomer
 ) -> None:
-    mine = await want(till, customer, 1_000)
+    mine = await want(till, customer, 20)
+    redemption_id = stream.redemption(customer.card, {"nobody": await posted(till, stream, customer)})
+    await stream.put(len(stream.events))  # it takes what is free: all that is posted is held now
     await other_till.hello()
     cursor = await till.feed_start()
-    refused = (await want(other_till, customer, 5)).refused
-    called = [change for page in await till.pages(cursor) for change in page.changes]
 
-    for one in mine.allowances:
+    word = await want(other_till, customer, 5)
+    changes = [change for page in await till.pages(cursor) for change in page.changes]
+    called = held(await till.allowances(), customer)
+
+    assert rest(word, customer) == 0
+    assert [(one.customer_id, one.points) for one in word.refused] == [(customer.customer_id, 5)]
+    assert word.refused[0].reserved_elsewhere >= rest(mine, customer)
+    assert AllowancesPut() in changes
+    assert sum(one.amount - one.spent for one in called if one.recalled) >= 5
+
+    for one in called:
         stream.give_back(one.allowance_id)
-    await stream.put(2)
-
-    if refused:  # where a redemption may be smaller than the balance, some points were free
-        assert refused[0].reserved_elsewhere >= 5
-        assert AllowancesPut() in called
+    stream.undoing(redemption_id)
+    await stream.put(len(stream.events) - len(called))
     word = await want(other_till, customer, 5)
     assert rest(word, customer) >= 5
     assert held(await till.allowances(), customer) == []
     await give_all_back(other_till, word)
+
+
+async def test_nobody_else_can_spend_or_give_back_what_a_terminal_holds(
+    till: WireTill, other_till: WireTill, stream: Stream, customer: KnownCustomer
+) -> None:
+    mine = held(await want(till, customer, 20), customer)
+    await other_till.hello()
+    theirs = other_till.stream()
+    for one in mine:
+        theirs.redemption(customer.card, {one.allowance_id: 1})
+        theirs.give_back(one.allowance_id)
+
+    answer = await theirs.put()
+    now = held(await till.allowances(), customer)
+
+    assert stream
+    assert {verdict.outcome for verdict in answer.results} == {Outcome.APPLIED}
+    assert [(one.allowance_id, one.amount, one.spent) for one in now] == [
+        (one.allowance_id, one.amount, one.spent) for one in mine
+    ]
 
 
 async def test_a_redemption_is_never_refused_for_lack_of_points(stream: Stream, customer: KnownCustomer) -> None:

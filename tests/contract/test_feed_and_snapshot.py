@@ -6,10 +6,11 @@ import hashlib
 import json
 import random
 from collections import defaultdict
+from datetime import timedelta
 
 import pytest
 
-from sync.contract.protocol import CardPut, FeedPage, Outcome, SnapshotManifest
+from sync.contract.protocol import CardPut, FeedPage, Outcome, OutcomePut, SnapshotManifest
 from sync.hub_errors import HubRefused
 from tests.support.wire_till import Stream, WireTill, random_card
 
@@ -143,6 +144,22 @@ async def test_feed_and_snapshot_of_another_epoch_are_refused(till: WireTill) ->
         await till.client.snapshot_manifest("another-epoch")
 
 
+async def test_a_final_verdict_is_told_to_the_terminal_of_its_event_alone(till: WireTill, other_till: WireTill) -> None:
+    cursor = await till.feed_start()
+    early, late = till.stream(), other_till.stream()
+    sale_id = late.sale(random_card())
+    early.reversal(sale_id)
+    await early.put()
+    await late.put()
+
+    told = [
+        [change.inc for page in await one.pages(cursor) for change in page.changes if isinstance(change, OutcomePut)]
+        for one in (till, other_till)
+    ]
+
+    assert told == [[early.inc], []]
+
+
 async def complete_manifest(till: WireTill) -> SnapshotManifest:
     async with asyncio.timeout(60):
         manifest = await till.client.snapshot_manifest(till.epoch)
@@ -169,12 +186,22 @@ async def test_a_snapshot_and_the_feed_after_it_are_all_there_is(till: WireTill)
         rows += [json.loads(line) for line in lines]
     points = {row["identifier"]: row["points"] for row in rows if row["op"] == "card"}
     covered = dict(manifest.covered)
+    for seq, card in enumerate(cards, start=1):
+        assert (till.card_id(card) in points) == (covered.get(stream.inc, 0) >= seq), (
+            "rows and coverage are of one point"
+        )
     for page in await till.pages(manifest.cursor):
         points |= {change.identifier: change.points for change in page.changes if isinstance(change, CardPut)}
         covered |= page.covered
 
     assert {card: points[till.card_id(card)] for card in cards} == dict.fromkeys(cards, 5)
     assert covered[stream.inc] == 3
+
+
+async def test_the_current_snapshot_is_not_older_than_an_hour(till: WireTill) -> None:
+    now, manifest = (await till.hello()).server_time, await complete_manifest(till)
+
+    assert manifest.as_of > now - timedelta(hours=1, minutes=1)
 
 
 async def test_a_chunk_never_changes_and_can_be_had_again(till: WireTill) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from sync.contract.identifiers import Identifier, Scheme
-from sync.contract.protocol import IDENTIFIERS_PER_CALL_MAX, PresentedIdentifier
+from sync.contract.protocol import IDENTIFIERS_PER_CALL_MAX, EnrolledBefore, PresentedIdentifier
 from sync.hub_client import enrol
 from sync.hub_errors import HubRefused, TerminalRevoked
 from tests.support.hubs import HubUnderTest
@@ -54,6 +54,22 @@ async def test_a_new_credential_serves_and_the_old_one_until_the_new_one_was_use
 async def test_a_made_up_code_enrols_nobody(hub: HubUnderTest, code: str) -> None:
     with pytest.raises(HubRefused, match="code_refused"):
         await enrol(hub.url, enrolling(code), hub.ca_file)
+
+
+async def test_who_cannot_prove_to_have_been_a_terminal_does_not_become_it_and_the_code_stays_good(
+    hub: HubUnderTest, till: WireTill
+) -> None:
+    code, known = await hub.invite(), till.enrolment
+    wrong = "a-credential-that-nobody-ever-had"
+    for before in (
+        EnrolledBefore(terminal_id=known.terminal_id, store_id=known.store_id, credential=wrong),
+        EnrolledBefore(terminal_id=known.terminal_id, store_id="another-store", credential=till.credential),
+    ):
+        with pytest.raises(HubRefused, match="other_terminal"):
+            await enrol(hub.url, enrolling(code, before), hub.ca_file)
+
+    await till.hello()  # the true one is what it was
+    assert (await enrol(hub.url, enrolling(code), hub.ca_file)).terminal_id != known.terminal_id
 
 
 async def test_a_code_serves_once_even_for_two_who_come_at_once(hub: HubUnderTest) -> None:

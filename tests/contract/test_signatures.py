@@ -18,10 +18,10 @@ from sync.contract.chain import (
     write_proof,
 )
 from sync.contract.events import canonical_json
-from sync.contract.protocol import IncarnationLength, Outcome, Reason
+from sync.contract.protocol import Outcome, Reason
 from sync.contract.signing import Prover
 from sync.hub_errors import HubRefused
-from tests.support.hub_twins import PARKED_FORK, copied, length, twin, verdicts
+from tests.support.hub_twins import copied, length, twin, verdicts
 from tests.support.wire_till import Stream, WireTill, random_card, random_key
 
 
@@ -136,19 +136,3 @@ async def test_a_restarted_process_sends_what_is_left_and_the_dead_one_is_not_li
     new.sale(random_card())
     assert verdicts(await copied(old, restarted).put(1)) == [(Outcome.DUPLICATE, None)] + [(Outcome.APPLIED, None)] * 2
     assert verdicts(await new.put()) == [(Outcome.APPLIED, None)]
-
-
-async def test_two_processes_that_both_go_on_are_a_fork_and_nothing_is_lost(own_till: WireTill) -> None:
-    ours = Stream(own_till, own_till.run)
-    clone = twin(own_till)
-    theirs = Stream(clone, clone.run)
-    theirs.sale(random_card())
-    await clone.hello(length(theirs))
-    await theirs.put()
-    ours.sale(random_card())
-    await own_till.hello(IncarnationLength(inc=ours.inc, length=1))
-
-    assert verdicts(await ours.put()) == [PARKED_FORK]
-    assert verdicts(await ours.put()) == [PARKED_FORK]
-    ours.sale(random_card())
-    assert (await ours.put()).applied_through == 2
