@@ -294,7 +294,6 @@ class HubSide:
         if not ready.is_set():
             opened.cancel()
             life.result()
-        self.peek = open_for_reading(database_file(self.folder), {})
 
     async def kill(self) -> None:
         """Let the process die in the middle of what it does."""
@@ -335,6 +334,7 @@ class HubSide:
         async with open_writer(file) as writer, open_reader(file) as reader, open_reader(file) as snapshot_reader:
             founding = await writer.write(settle)
             self.began = await writer.write(_balances)
+            self.peek = open_for_reading(file, {})  # before the door: whoever comes in at once is seen too
             self.door = Door(writer, (reader, snapshot_reader), founding, self)
             await self.door.open()
             ready.set()
