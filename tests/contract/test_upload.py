@@ -122,7 +122,7 @@ WRONG_SALES = [
     ({"points": 11}, Reason.BAD_EVENT),
     ({"net_minor": 999}, Reason.BAD_EVENT),
     ({"net_minor": -1_000}, Reason.BAD_EVENT),
-    ({"net_minor": 1000.0}, Reason.BAD_EVENT),
+    ({"net_minor": 1000.5}, Reason.BAD_EVENT),
     ({"sale_id": "has a space"}, Reason.BAD_EVENT),
     ({"lines": []}, Reason.BAD_EVENT),
     ({"staff_ref": "has a space"}, Reason.BAD_EVENT),

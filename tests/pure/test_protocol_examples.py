@@ -15,7 +15,7 @@ from sync.contract.chain import Stretch, chain_start, digest, extend, link, stat
 from sync.contract.digest import Sums, customer_key
 from sync.contract.events import EARNED, REVERSED, canonical_json, event_id, event_source
 from sync.contract.identifiers import Scheme, hint, identifier_id
-from sync.contract.program import RedemptionRule
+from sync.contract.program import RedemptionRule, spread
 from sync.contract.signing import Prover, SigningKey, is_proven
 from sync.hub.web import routes
 
@@ -72,6 +72,9 @@ def examples() -> Iterator[tuple[str, str]]:
     yield f"id of phone {PHONE}", identifier_id(KEY, Scheme.PHONE, PHONE)
     yield f"id of email {EMAIL}", identifier_id(KEY, Scheme.EMAIL, EMAIL)
     yield "their hints", ", ".join((hint(Scheme.CARD, CARD), hint(Scheme.PHONE, PHONE), hint(Scheme.EMAIL, EMAIL)))
+    nets = (195, 52, 52)
+    parts = ", ".join(map(str, spread(sum(nets) // 100, nets)))
+    yield "points of three lines of 195, 52 and 52, by 1 for each 100", parts
     yield "event 1", sale
     yield "event 2", undone
     links = [link(sale), link(undone)]
