@@ -137,7 +137,7 @@ async def test_a_terminal_in_quarantine_is_granted_nothing_and_told_of_nothing(
 
     assert sum(one.amount for one in held.allowances) == 5
     assert word.allowances == ()
-    assert [(one.customer_id, one.points) for one in word.refused] == [(customer.customer_id, 6)]
+    assert [one.customer_id for one in word.refused] == [customer.customer_id]
     assert told is not None
     assert told.allowances == ()
 
@@ -153,7 +153,7 @@ async def test_a_marker_without_a_digest_contradicts_nothing(till: WireTill, seq
     del lost["subject"]
     marked.events[seq - 1] = canonical_json(lost | {"type": GONE, "data": {}})
 
-    assert verdicts(await marked.put()) == [(Outcome.DUPLICATE, None)] * 2
+    assert verdicts(await marked.put(seq, seq)) == [(Outcome.DUPLICATE, None)]
     stream.sale(random_card())
     assert verdicts(await stream.put(3)) == [(Outcome.APPLIED, None)]
 

@@ -40,19 +40,19 @@ async def put(till: WireTill, stream: Stream, events: list[str], proof: str) -> 
 
 async def test_a_changed_upload_is_refused_whole_and_the_right_one_is_taken_after_it(till: WireTill) -> None:
     stream = till.stream()
-    for _ in range(3):
+    for _ in range(2):
         stream.sale(random_card())
     proof = await good_proof(till, stream)
-    one, two, three = stream.events
+    one, two = stream.events
     marker = canonical_json(json.loads(one) | {"type": WITHHELD, "data": {"digest": link(one).digest.hex()}})
     extra = till.stream()
     extra.inc, extra.events = stream.inc, list(stream.events)
     extra.sale(random_card())
     for sent in (
-        [one, two.replace('"net_minor":1000', '"net_minor":9000', 1), three],
-        [one, two],
+        [one, two.replace('"net_minor":1000', '"net_minor":9000', 1)],
+        [one],
         extra.events,
-        [marker, two, three],
+        [marker, two],
     ):
         assert await put(till, stream, sent, write_proof(proof)) == (400, "signature_invalid")
     for wrong in (
@@ -68,7 +68,7 @@ async def test_a_changed_upload_is_refused_whole_and_the_right_one_is_taken_afte
         assert await put(till, stream, stream.events, header) == (400, "signature_invalid")
 
     assert await put(till, stream, stream.events, write_proof(proof)) == (200, None)
-    assert {verdict.outcome for verdict in (await stream.put()).results} == {Outcome.DUPLICATE}
+    assert (await stream.put()).results[0].outcome is Outcome.DUPLICATE
 
 
 async def test_members_of_the_proof_may_come_in_any_order_and_unknown_ones_with_them(till: WireTill) -> None:
@@ -96,9 +96,8 @@ async def test_a_till_that_lost_its_chain_goes_on_and_is_told_it(till: WireTill)
     for _ in range(4):
         stream.sale(random_card())
     await stream.put(1, 3)
-    lost = replace(stream.batch(2), before=CHAIN_LOST)
 
-    answer = await till.client.upload(lost, till.epoch)
+    answer = await stream.put(2, before=CHAIN_LOST)
 
     assert verdicts(answer) == [(Outcome.DUPLICATE, None)] * 2 + [(Outcome.APPLIED, None)]
     chain = extend(chain_start(till.enrolment.terminal_id, stream.inc), map(link, stream.events))

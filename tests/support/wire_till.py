@@ -4,7 +4,7 @@ import gzip
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -140,15 +140,19 @@ class Stream:
         before = extend(start, map(link, self.events[: first - 1]))
         return Batch(self.inc, first, tuple(self.events[first - 1 : last]), before)
 
-    async def put(self, first: int = 1, last: int | None = None, epoch: str | None = None) -> UploadAnswer:
+    async def put(
+        self, first: int = 1, last: int | None = None, epoch: str | None = None, *, before: bytes | None = None
+    ) -> UploadAnswer:
         """Upload a part of the stream, by default all of it; return the last answer, with the results of all.
 
         It takes as many requests as the hub's limits ask for, and goes on where the hub judged only a first part.
+        Each says that the chain `before` it is the true one, or the one that is given.
         """
         last = last or len(self.events)
         results: list[Verdict] = []
         while True:
             batch = self.batch(first, self._fitting(first, last))
+            batch = batch if before is None else replace(batch, before=before)
             answer = await self.till.client.upload(batch, epoch or self.till.epoch)
             assert 0 < len(answer.results) <= len(batch.events), "one result for each event that was judged"
             results += answer.results
