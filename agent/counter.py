@@ -186,19 +186,28 @@ class Counter:
         _log.info("searched: by=%s ids=%s", query.kind, ",".join(row.customer_id for row in found.people))
         return found
 
-    async def customer(self, customer_id: str) -> CustomerView:
+    def customer(self, customer_id: str) -> CustomerView:
+        """Return a customer as staff may see them. Nothing is shown, and nothing wished for: who polls is no act.
+
+        Raises:
+            CustomerUnknown: there is none of this id here.
+            DatabaseError: the till's files cannot be read.
+        """
+        return _known(self._recognition.person_shown(customer_id))
+
+    def show_customer(self, customer_id: str) -> CustomerView:
         """Show a customer that staff chose, and return what is shown.
 
         Raises:
             CustomerUnknown: there is none of this id here.
+            DatabaseError: the till's files cannot be read.
         """
         shown = self._recognition.person_shown(customer_id)
-        if not isinstance(shown.view, CustomerView):
-            raise CustomerUnknown
+        view = _known(shown)
         _log.info("customer opened: id=%s", customer_id)
         self._screen.show(shown)
-        self.redeeming.wish_for(shown.view)
-        return shown.view
+        self.redeeming.wish_for(view)
+        return view
 
     async def _wish_to_know(self, presented: Presented) -> None:
         """Keep the wish to know whom a card leads to. On a full disk it is let go: the next scan wishes again."""
@@ -255,3 +264,9 @@ class Counter:
         return Search(
             people=tuple(person_row(put.customer, put.identifiers, program) for put in hits.people), more=hits.more
         )
+
+
+def _known(shown: Shown) -> CustomerView:
+    if not isinstance(shown.view, CustomerView):
+        raise CustomerUnknown
+    return shown.view

@@ -66,7 +66,7 @@ class CustomerRoutes:
                 get,
                 "/api/v1/customers/{customer_id}",
                 "getCustomer",
-                "Show one customer as staff may see it, on the page too; an act of staff, as a scan is.",
+                "Read one customer as staff may see it; the page stays as it is.",
                 credential,
                 self.customer,
                 gives=CustomerView,
@@ -94,4 +94,4 @@ class CustomerRoutes:
     async def customer(self, request: web.Request) -> web.Response:
         """Answer `GET /api/v1/customers/{customer_id}`."""
         with kinds.as_problems():
-            return json_answer(await self._counter.customer(code_in_path(request, "customer_id")))
+            return json_answer(self._counter.customer(code_in_path(request, "customer_id")))

@@ -39,6 +39,12 @@ class SearchRequest(Strict):
     ]
 
 
+class ShowRequest(Strict):
+    """The customer that staff chose."""
+
+    customer_id: Code
+
+
 class PageLinkRequest(Strict):
     """What the link is to open: the staff's page, or the customer's display."""
 

@@ -10,11 +10,12 @@ from agent import texts
 from agent.counter import Counter
 from agent.screen import Screen, ScreenState
 from agent.store.outbox import ExportPage, Outbox, OutboxRow
+from agent.views import CustomerView
 from agent.web import problem_kinds as kinds
 from agent.web.access import Access
 from agent.web.live import Live
 from agent.web.openapi import Operation
-from agent.web.requests import SMALL_BYTES_MAX, Nothing, OutboxQuery, OutboxRowShown, OutboxShown
+from agent.web.requests import SMALL_BYTES_MAX, Nothing, OutboxQuery, OutboxRowShown, OutboxShown, ShowRequest
 from agent.wedge import Scanner
 from sync.contract.customers import Wording
 from sync.runtime.answers import json_answer
@@ -57,6 +58,17 @@ class TillRoutes:
                 self._live.handle,
                 gives=ScreenState,
                 status=HTTPStatus.SWITCHING_PROTOCOLS,
+            ),
+            Operation(
+                hdrs.METH_POST,
+                "/api/v1/screen/customer",
+                "showCustomer",
+                "Show one customer that staff chose, as after a scan.",
+                Access.CREDENTIAL,
+                self.show_customer,
+                takes=ShowRequest,
+                gives=CustomerView,
+                problems=(*kinds.BODY, kinds.CUSTOMER_UNKNOWN, kinds.STORAGE_FAILED),
             ),
             self._turning("clear", "clearScreen", "Show nothing: staff are done with this customer.", screen.clear),
             self._turning("lock", "lockScreen", "Show nothing of any customer until somebody unlocks.", screen.lock),
@@ -116,6 +128,12 @@ class TillRoutes:
     async def screen(self, _: web.Request) -> web.Response:
         """Answer `GET /api/v1/screen`."""
         return json_answer(self._screen.state)
+
+    async def show_customer(self, request: web.Request) -> web.Response:
+        """Answer `POST /api/v1/screen/customer`."""
+        asked = await read_json(request, ShowRequest, limit=SMALL_BYTES_MAX)
+        with kinds.as_problems():
+            return json_answer(self._counter.show_customer(asked.customer_id))
 
     def _turned(self, turn: Callable[[], None]) -> Handler:
         """Return what answers `POST /api/v1/screen/...`: turn the screen, and read it."""

@@ -94,7 +94,7 @@ async def test_a_customer_on_the_screen_who_is_merged_is_shown_as_the_winner_and
     anna = shop.put(shop.customer("anna"), 100, [_CARD])
     async with till_and_pos(tmp_path) as (till, pos):
         await _know(till, anna, shop.put(shop.customer("ben"), 20, [_OTHER]))
-        assert (await pos.get("/api/v1/customers/anna"))[0] == 200
+        await _ok(pos, "/api/v1/screen/customer", {"customer_id": "anna"})
         await _know(till, shop.put(shop.customer("ben"), 120, [_OTHER, _CARD]), gone, position=2)
         till.screen.touched(frozenset({"anna", "ben"}))
         merged = await _beyond(till, till.screen.state.seq)
@@ -204,6 +204,7 @@ async def test_a_quote_is_what_the_sale_then_credits_for_everybody_it_can_be_for
     [
         ("POST", "/api/v1/quotes", {"net_minor": 1, "currency": "CAD"}),
         ("POST", "/api/v1/shifts", {}),
+        ("POST", "/api/v1/screen/customer", {"customer_id": "c-1"}),
         ("POST", "/api/v1/screen/clear", {}),
         ("POST", "/api/v1/screen/lock", {}),
         ("POST", "/api/v1/screen/unlock", {}),
@@ -215,6 +216,7 @@ async def test_a_page_of_this_till_may_and_a_page_of_another_origin_may_not(
     tmp_path: Path, method: str, path: str, body: Any
 ) -> None:
     async with till_and_pos(tmp_path) as (till, pos), aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as web:
+        await _know(till, shop.put())
         code = (await _ok(pos, "/api/v1/page-links", {}))["url"].partition("#")[2]
         own = {"Origin": pos.url}
         async with web.post(pos.url + "/api/v1/sessions", headers=own, json={"code": code}) as answer:

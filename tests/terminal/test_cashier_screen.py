@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from agent.root import Till
+from agent.screen import CUSTOMER_SHOWN_S
 from sync.contract.identifiers import Scheme
 from sync.contract.protocol import Outcome, Reason, Verdict
 from tests.support import shop
@@ -216,7 +217,7 @@ async def test_behind_the_lock_a_scan_and_a_sale_answer_their_caller_and_show_no
             tab.told.clear()
         assert (await _ok(pos, "POST", "/api/v1/scans", {"text": shop.card()}))["customer_id"] == "c-1"
         assert (await _ok(pos, "POST", "/api/v1/sales", _sale()))["points"] == 10
-        assert (await _ok(pos, "GET", "/api/v1/customers/c-1"))["name"]
+        assert (await _ok(pos, "POST", "/api/v1/screen/customer", {"customer_id": "c-1"}))["name"]
         await _ok(pos, "POST", "/api/v1/sales/page-1/reversals", _UNDO)
         till.screen.touched(None)
         state = await _ok(pos, "POST", "/api/v1/screen/unlock", {})
@@ -240,6 +241,33 @@ async def test_the_page_locks_itself_after_the_minutes_of_the_settings(tmp_path:
         await clock.advance(1)
         assert _locked(till)
         assert (await _ok(pos, "GET", "/api/v1/screen"))["locked"]
+
+
+async def test_a_customer_that_staff_choose_is_shown_and_puts_off_the_clearing_and_the_lock(tmp_path: Path) -> None:
+    clock = FakeClock(shop.MORNING)
+    async with till_and_pos(tmp_path, clock, page={"lock_after_minutes": 2}) as (till, pos):
+        await till.store.cache.apply(shop.page(shop.put(points=100)))
+        for _ in range(4):
+            view = await _ok(pos, "POST", "/api/v1/screen/customer", {"customer_id": "c-1"})
+            assert (await _ok(pos, "GET", "/api/v1/screen"))["view"] == view
+            await clock.advance(CUSTOMER_SHOWN_S - 1)
+            assert till.screen.state.view.kind == "customer"
+        await clock.advance(1)
+        assert till.screen.state.view.kind == "nothing"
+        assert not _locked(till)
+
+
+async def test_a_customer_that_nobody_knows_is_refused_and_the_screen_stays(tmp_path: Path) -> None:
+    async with till_and_pos(tmp_path) as (till, pos):
+        await till.store.cache.apply(shop.page(shop.put(points=100)))
+        await _ok(pos, "POST", "/api/v1/screen/customer", {"customer_id": "c-1"})
+        before = till.screen.showing
+        status, problem = await pos.post("/api/v1/screen/customer", {"customer_id": "nobody"})
+        assert (status, problem["code"]) == (404, "customer_unknown")
+        status, problem = await pos.post("/api/v1/screen/customer", {"customer_id": "no body"})
+        assert (status, problem["code"]) == (422, "body_invalid")
+        view = (await _ok(pos, "GET", "/api/v1/screen"))["view"]
+        assert (view["customer_id"], till.screen.showing) == ("c-1", before)
 
 
 def _locked(till: Till) -> bool:

@@ -1,6 +1,7 @@
 """The counter's flows over real files, on a clock that stands still, with the hub's time known or not."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -10,8 +11,16 @@ import pytest
 
 from agent.codes import DEFAULT_SCHEME
 from agent.counter import Counter
-from agent.counter_errors import CardMismatch, ChoiceNeeded, CurrencyRefused, NoProgram, SaleFromTheFuture
+from agent.counter_errors import (
+    CardMismatch,
+    ChoiceNeeded,
+    CurrencyRefused,
+    CustomerUnknown,
+    NoProgram,
+    SaleFromTheFuture,
+)
 from agent.recognition import Chain, HubWord
+from agent.redeeming import HubAsked
 from agent.screen import Screen
 from agent.store import Store
 from agent.views import CustomerView, Freshness, NothingView, UnknownCardView
@@ -200,10 +209,31 @@ async def test_a_quiet_hub_that_was_just_asked_makes_an_old_figure_true_today(tm
         assert (view.balance.as_of, view.balance.freshness) == (till.current_as_of, Freshness.FRESH)
 
 
+async def test_reading_a_customer_leaves_the_screen_and_the_hub_alone_and_showing_one_does_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with _till(tmp_path) as till:
+        counter = Counter(till.store, till.screen, _CHAIN, till.clock, HubWord(), HubAsked(lambda: True))
+        await till.store.cache.apply(shop.page(shop.put(points=300)))
+        before, nothing = till.screen.state, ((), False)
+        read = counter.customer("c-1")
+        assert (till.screen.state, till.store.allowances.take_wishes()) == (before, nothing)
+        assert "customer opened" not in caplog.text
+        assert counter.show_customer("c-1") == read == till.screen.state.view
+        (wanted,), _ = till.store.allowances.take_wishes()
+        assert (wanted.customer_id, till.screen.state.seq) == ("c-1", before.seq + 1)
+        assert "customer opened: id=c-1" in caplog.text
+        for ask in (counter.customer, counter.show_customer):
+            with pytest.raises(CustomerUnknown):
+                ask("nobody")
+        assert (till.screen.state.view, till.store.allowances.take_wishes()) == (read, nothing)
+
+
 async def test_a_view_is_read_again_after_a_change_and_gone_after_an_erasure(tmp_path: Path) -> None:
     async with _till(tmp_path) as till:
         await till.store.cache.apply(shop.page(shop.put(points=100)))
-        await till.counter.customer("c-1")
+        till.counter.show_customer("c-1")
         shown = till.screen._shown
         assert shown.again is not None
         complaint = Caution(kind=CautionKind.OPEN_COMPLAINT, since=shop.TODAY)

@@ -10,8 +10,10 @@ import jsonschema
 from openapi_spec_validator import validate
 
 from agent import texts
+from agent.screen import CUSTOMER_SHOWN_S
 from sync.runtime.supervise import Loop, State
 from tests.support import allowances, shop
+from tests.support.clock import FakeClock
 from tests.support.tills import Pos, till_and_pos
 
 _SALE = {
@@ -45,6 +47,7 @@ _CALLS: dict[str, tuple[str, Any, int]] = {
     "listActs": ("/api/v1/acts?limit=3", None, 200),
     "beginShift": ("/api/v1/shifts", {}, 200),
     "setScanner": ("/api/v1/scanner", {"gap_ms": 40, "prefix": "]C1", "end": "tab", "chars_min": 8}, 200),
+    "showCustomer": ("/api/v1/screen/customer", {"customer_id": "c-1"}, 200),
     "clearScreen": ("/api/v1/screen/clear", {}, 200),
     "lockScreen": ("/api/v1/screen/lock", {}, 200),
     "unlockScreen": ("/api/v1/screen/unlock", {}, 200),
@@ -60,6 +63,7 @@ _REFUSALS: dict[str, tuple[str, Any, int]] = {
     "creditSale": ("/api/v1/sales", _SALE | {"net_minor": 1}, 422),
     "redeemPoints": ("/api/v1/redemptions", _REDEMPTION | {"redemption_id": "d-2", "reward_id": "coffee"}, 409),
     "getCustomer": ("/api/v1/customers/nobody", None, 404),
+    "showCustomer": ("/api/v1/screen/customer", {"customer_id": "nobody"}, 404),
     "listOutbox": ("/api/v1/outbox?after=-1", None, 422),
     "openSession": ("/api/v1/sessions", {"code": "used"}, 401),
     "lockScreen": ("/api/v1/screen/lock", {"for": "ever"}, 422),
@@ -108,6 +112,35 @@ async def test_every_operation_answers_as_described(tmp_path: Path) -> None:
             _check(document, operations[name], *answer)
 
 
+async def test_no_get_is_an_act(tmp_path: Path) -> None:
+    """A GET for a customer put them on the page: a point of sale that polled one kept the till from ever locking."""
+    clock = FakeClock(shop.MORNING)
+    async with till_and_pos(tmp_path, clock, page={"lock_after_minutes": 2}) as (till, pos):
+        await till.store.cache.apply(shop.page(shop.put(), shop.put(shop.customer("c-2"), identifiers=[])))
+        operations = _operations(await _described(pos))
+        paths = [path for name, (path, _, _) in _CALLS.items() if operations[name]["method"] == "get"]
+        assert "/api/v1/customers/c-1" in paths
+        assert (await pos.post("/api/v1/screen/customer", {"customer_id": "c-2"}))[0] == 200
+        shown = till.screen.state.view
+
+        async def ask_all() -> None:
+            showing = till.screen.showing
+            for path in paths:
+                assert (await pos.get(path))[0] == 200, path
+            assert till.screen.showing == showing
+
+        await clock.advance(CUSTOMER_SHOWN_S - 1)
+        await ask_all()
+        assert till.screen.state.view == shown
+        await clock.advance(1)
+        assert till.screen.state.view.kind == "nothing"
+        await clock.advance(120 - CUSTOMER_SHOWN_S - 1)
+        await ask_all()
+        assert not till.screen.state.locked
+        await clock.advance(1)
+        assert till.screen.state.locked
+
+
 async def test_the_live_sockets_tell_what_is_described(tmp_path: Path) -> None:
     async with till_and_pos(tmp_path) as (_, pos):
         document = await _described(pos)
@@ -137,7 +170,7 @@ async def test_no_operation_is_left_untried(tmp_path: Path) -> None:
 _OF_THE_PAGE = {
     "scan",
     "searchCustomers",
-    "getCustomer",
+    "showCustomer",
     "creditSale",
     "reverseSale",
     "redeemPoints",

@@ -55,7 +55,7 @@ export class Finding {
   // Opens one of several customers.
   async open(customerId) {
     const remark = await this.attempt(async () => {
-      await this.#till.get(`/api/v1/customers/${encodeURIComponent(customerId)}`);
+      await this.#till.post("/api/v1/screen/customer", { customer_id: customerId });
       this.close();
       return null;
     });
