@@ -62,6 +62,15 @@ async def test_what_no_allowance_covers_is_paid_by_free_points_and_the_rest_is_n
     assert min(purse.told) == 0
 
 
+async def test_a_redemption_under_any_rules_and_the_return_of_nothing_are_applied(purse: Purse, stream: Stream) -> None:
+    stream.sale(purse.card, 1_000)
+    stream.redemption(purse.card, {nobodys(): 4}, program_version=1_000_000)
+    stream.give_back(nobodys())
+
+    assert verdicts(await stream.put()) == [APPLIED] * 3
+    assert await purse.points() == 6
+
+
 async def test_the_same_redemption_again_is_booked_once(purse: Purse, stream: Stream) -> None:
     stream.sale(purse.card, 1_000)
     redemption_id = stream.redemption(purse.card, {nobodys(): 4})

@@ -48,8 +48,10 @@ async def test_a_newer_protocol_beside_ours_is_no_hindrance(till: WireTill) -> N
 
 
 async def test_a_hub_that_speaks_none_of_the_protocols_says_so(till: WireTill) -> None:
-    with pytest.raises(HubRefused, match="protocol_unknown"):
+    with pytest.raises(HubRefused, match="protocol_unknown") as raised:
         await till.hello(protocols=("storesync/9",))
+
+    assert raised.value.members["protocols"] == list(PROTOCOLS)
 
 
 @pytest.mark.parametrize("credential", ["wrong", "", "ü", "a" * 5000])

@@ -9,7 +9,10 @@ from tests.support.wire_till import WireTill
 CALLS = [
     ("POST", "hello", 415),
     ("POST", "allowances", 415),
+    ("GET", "feed", 409),
     ("GET", "feed?cursor=none", 409),
+    ("GET", "digest", 409),
+    ("GET", "digest/FF", 404),
     ("GET", "feed?cursor=none&limit=0", 422),
     ("GET", "snapshots/current", 200),
     ("GET", "nowhere", 404),
