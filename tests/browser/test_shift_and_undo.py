@@ -161,7 +161,7 @@ async def test_an_end_of_the_shift_whose_answer_was_lost_claims_nothing(browser:
         await expect(acts(at)).to_have_count(1)
         await at.page.locator("#shift .end").click()
         await at.page.locator("#shift .ask").get_by_role("button", name="End the shift").click()
-        await expect(at.page.locator("#shift .note")).to_have_text(
+        await expect(at.page.locator("#shift p.note")).to_have_text(
             "The till\u2019s agent does not answer. Try again in a moment; doing it twice does no harm."
         )
         await expect(at.page.locator("#shift")).to_contain_text("Nothing is credited yet.")
