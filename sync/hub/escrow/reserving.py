@@ -208,7 +208,7 @@ def end_by_steps(connection: Connection, after: tuple[int, int], now: datetime) 
 def greet(connection: Connection, asker: Asker, request: HelloRequest, now: datetime) -> AllowancesWord:
     """Take note, in the transaction of a hello, of what the terminal holds and has recorded; return all it holds."""
     if is_recovering(connection):
-        if not is_wanted_again(connection, asker, request):
+        if request.hub_epoch == asker.epoch:
             note_declared(connection, asker.terminal_id, {one.inc: one.length for one in request.incarnations})
         program = newest_program(connection)
         ttl_s = program.redemption.allowance_ttl_h * _S_PER_H if program is not None else 0
