@@ -22,7 +22,7 @@ from agent.web.access import CREDENTIAL_MISSING, CREDENTIAL_REFUSED, Access, Ask
 from agent.web.sessions import PageDoor, Scope
 from sync.runtime.clock import Clock
 from sync.runtime.metrics import Metrics
-from sync.runtime.problems import Kind, Problem
+from sync.runtime.problems import CONTENT_TYPE_REFUSED, Kind, Problem
 
 # Where each scope has its document.
 PATHS = {Scope.PAGE: "/", Scope.DISPLAY: "/customer"}
@@ -37,6 +37,11 @@ FRAME_BYTES_MAX = 16 * 1024
 HEARTBEAT_S = 20.0
 _SOCKET_CLOSE_S = 1.0
 _LOG_EVERY_S = 60.0
+
+# Any site can make a browser send a POST without this type, so one that has no body at all is refused too.
+_NEXT_STEP = {
+    CONTENT_TYPE_REFUSED: "Send Content-Type: application/json; the body is {} where there is nothing to say.",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -213,7 +218,7 @@ class Guard:
         asks_for_key: dict[str, str] | None = (
             {hdrs.WWW_AUTHENTICATE: "Bearer"} if kind.status == HTTPStatus.UNAUTHORIZED else None
         )
-        return Problem(kind, headers=asks_for_key)
+        return Problem(kind, _NEXT_STEP.get(kind, ""), headers=asks_for_key)
 
 
 def new_socket() -> web.WebSocketResponse:

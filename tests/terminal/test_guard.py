@@ -206,6 +206,14 @@ async def test_page_may_not_do_what_is_the_point_of_sales() -> None:
         assert await till.code("POST", "/api/v1/page-links", [("Host", till.host), BEARER, JSON]) == "ok"
 
 
+async def test_command_without_a_body_is_refused_with_what_to_send() -> None:
+    async with open_till() as till:
+        status, _, body = await till.ask("POST", "/api/v1/page-links", [("Host", till.host), BEARER])
+        document = json.loads(body)
+        assert (status, document["code"]) == (415, "content_type_refused")
+        assert "Content-Type: application/json; the body is {}" in document["detail"]
+
+
 async def test_session_is_opened_by_the_own_page_or_the_key_only() -> None:
     async with open_till() as till:
         host = ("Host", till.host)
