@@ -25,6 +25,7 @@ RESTART_AFTER_S = 1.0
 LOOK_S = 0.5
 _HUB_KEY, _OPEN_KEY = "h", "o"
 _KEYS_BYTES_MAX = 256
+_LINE_DOWN = "the line is down; scan and sell on, then start it again"
 # An EAN-13 with a right check digit.
 _PRODUCT = "4006381333931"
 
@@ -138,7 +139,7 @@ class Show:
     async def _turn_line(self) -> None:
         if self._shop.hub.is_running:
             await self._shop.hub.stop()
-            self._say("  the hub is stopped: the line is down; scan and sell on, then start it again")
+            self._say(f"  the hub is stopped: {_LINE_DOWN}")
             return
         await self._shop.hub.start()
         try:
@@ -168,7 +169,7 @@ class Show:
 
     async def _watch_hub(self) -> None:
         while True:
-            self._say(f"  {await self._shop.hub.ended_unasked()}")
+            self._say(f"  {await self._shop.hub.ended_unasked()}\n  {_LINE_DOWN}")
 
     async def _watch_till(self, till: Program) -> None:
         """Start a till again whenever it ended by itself, unless it does not come up any more."""

@@ -195,6 +195,11 @@ async def test_the_demo_is_played_by_keys_and_ctrl_c_ends_all_of_it(tmp_path: Pa
         said = await demo.until("was ended by SIGKILL")
         assert said.startswith(f"  till 2 was ended by SIGKILL; the end of {state / 'till-2.log'}: ")
         await demo.until("  till 2 is back   http://127.0.0.1:")
+        demo.program("hub").kill()  # a hub that has crashed waits for a person, and says so
+        await demo.until("the hub was ended by SIGKILL")
+        await demo.until("the line is down; scan and sell on, then start it again")
+        demo.type("h")
+        await demo.until("the hub runs")
 
         assert await demo.ctrl_c() == 0
         gone, alive = psutil.wait_procs(demo.children, timeout=5)
