@@ -133,11 +133,9 @@ class Reserving:
         """Reserve what a terminal asks for as far as points are free, and return all that it holds."""
         now = self._clock.now()
         asker = Asker(terminal_id, store_id, self._epoch)
-        visitors = (
-            await self._reader.read(lambda connection: _visitors(connection, store_id, now))
-            if (request.prefetch)
-            else []
-        )
+        visitors: list[str] = []
+        if request.prefetch:
+            visitors = await self._reader.read(lambda connection: _visitors(connection, store_id, now))
 
         def work(connection: Connection) -> tuple[AllowancesWord, int]:
             stops = self._ahead.stops(terminal_id)
