@@ -106,7 +106,7 @@ def test_both_languages_are_well_represented_and_no_sentence_is_left_untranslate
     ]
 
     assert CUSTOMERS // 3 < french < 2 * CUSTOMERS // 3
-    assert Wording(en="Oat flat white, no sugar", fr="Flat white à l'avoine, sans sucre") in sentences
+    assert Wording(en="Oat flat white, no sugar", fr="Flat white à l\u2019avoine, sans sucre") in sentences
     assert all(", " not in wording.en or wording.en != wording.fr for wording in sentences)
 
 
