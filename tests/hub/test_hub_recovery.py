@@ -216,6 +216,22 @@ def test_f28_a_sale_taken_back_meanwhile_takes_no_point_that_a_till_may_hold(boo
     assert books.write(lambda connection: pay_what_is_owed(connection, 1)) == pos
 
 
+def test_f28_a_card_that_comes_to_a_customer_with_a_debt_is_paid_by_what_is_earned_next(books: Books) -> None:
+    """The backup knew nobody for the card, so what its customer has on others could not pay; nor does it at once."""
+    number = "9000000000000002"
+    card = card_id(number)
+    books.upload(TWO, 1, sale(TWO, 1, "s-1", card, 3_000), reversal(TWO, 2, "u-1", "s-1"))
+    hello(books, ONE, 1)
+    hello(books, TWO, 2)
+    books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"gone": 30}, card))
+    books.write(partial(end_by_steps, after=(0, 0), now=NOW))
+
+    books.put(customer("C-1", NUMBER, number))
+    assert (balance(books), _owed(books), risks(books)) == (100, 30, 0)
+    books.upload(TWO, 3, sale(TWO, 3, "s-2", CARD, 2_000))
+    assert (balance(books), _owed(books)) == (100, 10)
+
+
 def test_f28_a_hello_from_before_the_restore_that_comes_late_ends_no_wait(books: Books) -> None:
     """Whoever sent it may hold and have recorded more than it says, and its answer tells them of the restore.
 

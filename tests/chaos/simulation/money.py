@@ -184,12 +184,16 @@ def spent_is_within_what_was_earned(world: "World") -> str | None:
 
 
 def debts_are_paid_first(world: "World") -> str | None:
-    """Whoever owes has no free points, but for a while after a merge: what is earned next pays."""
+    """Whoever owes has no free points, but for a while: what is earned next pays.
+
+    After a merge, and where a restored hub learns only later whose a card is, a debt comes to points that are there.
+    """
     if world.merged:
         return None
     rows = world.hub.rows(
         "SELECT customer_id, points, reserved, debt FROM balances WHERE debt > 0 AND points > reserved"
     )
+    rows = [row for row in rows if row[0] not in world.doubted]
     return f"free points beside a debt: {rows}" if rows else None
 
 
