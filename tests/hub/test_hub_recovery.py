@@ -249,6 +249,25 @@ def test_f28_a_hello_from_before_the_restore_that_comes_late_ends_no_wait(books:
     assert is_over(books)
 
 
+@pytest.mark.parametrize("known", [60, 40])
+def test_f28_points_that_two_tills_give_back_are_not_reserved_for_the_first_that_comes(
+    books: Books, known: int
+) -> None:
+    """Before the restore the other till's word came first, freed the points, and they were granted to it.
+
+    Afterwards the word of the till that had spent them came first: it got them again, and 160 of 100 were reserved.
+    Where no known allowance covers all of the redemption, both words wait with it for the end of the recovery.
+    """
+    hello(books, ONE, 2, held("a-1", known))
+    hello(books, TWO, 1, held("b-1", 100))
+    books.upload(ONE, 1, redemption(ONE, 1, "r-1", {"a-1": 60}, CARD), undoing(ONE, 2, "u-1", "r-1"))
+    books.upload(TWO, 1, undoing(TWO, 1, "u-2", "r-1"))
+    books.write(partial(end_by_steps, after=(0, 0), now=NOW))
+
+    reserved = books.number("SELECT reserved FROM balances WHERE customer_id = 'C-1'")
+    assert (balance(books), reserved, risks(books)) == (100, 100, 0)
+
+
 def test_f28_many_redemptions_that_wait_are_judged_in_steps_and_nothing_is_granted_before_the_last(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:

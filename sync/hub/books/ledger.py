@@ -45,8 +45,12 @@ def load(connection: Connection, store_id: str, items: Iterable[Item]) -> Known:
             reversal_ids.add(item.fact.reversal_id)
         elif isinstance(item.fact, _REDEEMING) or (item.type == REDEEMED and item.fault is Reason.HUB_FAULT):
             redeeming.append(item)
+    recovers = is_recovering(connection)
     known = Known(
-        last_pos(connection), programs=_programs(connection, versions), is_recovering=is_recovering(connection)
+        last_pos(connection),
+        programs=_programs(connection, versions),
+        is_recovering=recovers,
+        grows_back=not recovers,
     )
     known.sales = _sales(connection, store_id, sale_ids)
     known.waiting = load_waiting(connection, OF_SALES, store_id, sale_ids)

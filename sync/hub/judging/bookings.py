@@ -26,7 +26,9 @@ class Accounts:
     `owners` has an identifier only where it leads to exactly one customer; `closed` has those of people who were
     erased. `balances` and `reserved` are by customer, `tallies` and `debts` by identifier; `debts` has every identifier
     of these customers that owes. `is_recovering` while the hub does not know all allowances again after it was brought
-    back from a backup: nobody can tell then which points are free, so none are.
+    back from a backup: nobody can tell then which points are free, so none are. `grows_back`: whether an allowance gets
+    back what a redemption's reversal frees. Not while the hub recovers, nor for what waited for the end of that: before
+    the restore the points may have gone into another allowance, and terminals name all that they hold.
     """
 
     owners: dict[str, str] = field(default_factory=dict)
@@ -37,6 +39,7 @@ class Accounts:
     debts: dict[str, int] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     is_recovering: bool = False
+    grows_back: bool = True
     touched_identifiers: set[str] = field(default_factory=set)
     touched_customers: set[str] = field(default_factory=set)
 

@@ -153,6 +153,9 @@ def judge_undoing(
         return Undoing(Decision(Outcome.PARKED, Reason.WAITS_FOR_REDEMPTION))
     if redemption.is_reversed:
         return Undoing(Decision(Outcome.APPLIED))
+    decision = Decision(Outcome.APPLIED, points=redemption.booked)
+    if not accounts.grows_back:
+        return Undoing(decision)
     grown: dict[str, int] = {}
     left = 0 if accounts.is_nobodys(redemption.identifier) else redemption.booked
     account = accounts.account(redemption.identifier)
@@ -163,4 +166,4 @@ def judge_undoing(
         if back := min(points, left):
             grown[allowance_id] = back
             left -= back
-    return Undoing(Decision(Outcome.APPLIED, points=redemption.booked), grown)
+    return Undoing(decision, grown)
