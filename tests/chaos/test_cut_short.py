@@ -5,6 +5,7 @@ What happened to a sale whose caller left is unknown to the caller and never hal
 
 import asyncio
 import contextlib
+import signal
 import subprocess
 import sys
 import time
@@ -124,11 +125,14 @@ async def main() -> None:
 def end() -> None:
     END
 
+# A shell that starts a command in the background has it ignore Ctrl-C, and so do all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 asyncio.run(main())
 """
 ENDS = {
     "a bug": "raise RuntimeError('a bug')",
     "a task that exits": "sys.exit(3)",
+    "a person": "os.kill(os.getpid(), signal.SIGINT)",
     "an impatient person": "os.kill(os.getpid(), signal.SIGINT); os.kill(os.getpid(), signal.SIGINT)",
     "a loop that is closed": "asyncio.get_running_loop().stop()",
 }
@@ -138,7 +142,7 @@ ENDS = {
 def test_f20_a_program_that_ends_in_the_middle_of_sales_is_gone_within_five_seconds(tmp_path: Path, end: str) -> None:
     script = SELLER.replace("END", ENDS[end])
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)],
+        [sys.executable, "-X", "faulthandler", "-c", script, str(tmp_path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -146,12 +150,22 @@ def test_f20_a_program_that_ends_in_the_middle_of_sales_is_gone_within_five_seco
     )
     assert process.stdout is not None
     first = process.stdout.readline()  # from here on it sells, and ends by itself
-    rest, said = process.communicate(timeout=EXIT_S + 5.0)
+    rest, said = _said_to_its_end(process, EXIT_S + 5.0)
 
     assert process.returncode != 0, said
     told = {first.strip(), *rest.split()}
     assert len(told) > 20
     assert told <= asyncio.run(_sales_of(tmp_path))
+
+
+def _said_to_its_end(process: subprocess.Popen[str], within_s: float) -> tuple[str, str]:
+    """What it wrote until it was gone. One that stays says where it stands, and is gone for the tests that follow."""
+    try:
+        return process.communicate(timeout=within_s)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        _, said = process.communicate()
+        pytest.fail(f"it was still there after {within_s:.0f} s:\n{said}")
 
 
 async def _sales_of(folder: Path) -> set[str]:
