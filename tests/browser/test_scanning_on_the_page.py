@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, expect
 
 from agent.wedge import End, Scanner
 from tests.support.pages import Counter, chromium, counter
-from tests.support.wedge_rig import scan_keys
+from tests.support.wedge_rig import US, press_late, scan_keys, typed_on
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,6 +48,17 @@ async def test_a_scan_shows_its_customer_wherever_the_focus_is(browser: Browser,
         await expect(at.page.locator(".name")).to_contain_text("Marie")
         await expect(at.page.locator("#amount")).to_have_value("")
         await expect(at.page.locator("html")).to_have_attribute("lang", "en")
+
+
+async def test_a_machine_that_stood_still_in_mid_scan_finds_the_customer_once_it_goes_on(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with till(browser, tmp_path) as at:
+        card = at.face("Marie").cards[0]
+        await press_late(at.page, typed_on(US, card + "\n"), 10, first=9, late_ms=1_100)
+        await expect(at.page.locator(".name")).to_contain_text("Marie")
+        await expect(at.page.locator("#credit .note")).to_be_hidden()
+        await expect(at.page.locator("#amount")).to_have_value("")
 
 
 async def test_an_amount_waits_for_the_card_and_a_scan_never_credits_it(browser: Browser, tmp_path: Path) -> None:

@@ -276,6 +276,22 @@ async def test_a_scan_that_breaks_off_is_not_acted_on_nor_its_rest(bare: Page) -
     assert (again["broken"], again["scans"]) == (["cut"], [CARD])
 
 
+@pytest.mark.parametrize("first", [7, 15, 16])
+async def test_keys_that_come_late_belong_to_the_scan_they_were_pressed_in(bare: Page, first: int) -> None:
+    keys = [key | {"timeStamp": 1000 + 10 * n} for n, key in enumerate(on_us(CARD + "\n"))]
+    told = await play(bare, [*at(10, keys[:first]), *at(1500, keys[first : first + 1]), *at(0, keys[first + 1 :])])
+    assert told == {"scans": [CARD], "broken": ["cut"], "text": "", "passed": ["9"]}
+
+
+async def test_what_was_given_up_is_told_once_and_is_no_part_of_what_follows(bare: Page) -> None:
+    told = await play(
+        bare, [*at(10, on_us(CARD[:9])), *at(3000, on_us("\n")), *at(700, on_us("A")), *at(0, on_us("b"))]
+    )
+    assert (told["scans"], told["broken"], told["passed"]) == ([], ["cut"], ["9", "Enter", "A"])
+    told = await play(bare, [*at(10, on_us(CARD[:9])), *at(3000, on_us(CARD[0])), *at(10, on_us(CARD[1:] + "\n"))])
+    assert (told["scans"], told["broken"]) == ([CARD], ["cut"])
+
+
 async def test_what_a_hand_may_have_typed_is_typed_after_all(bare: Page) -> None:
     told = await play(bare, at(60, on_us("gagnon tremblay")))
     assert (told["text"], told["broken"]) == ("gagnon tremblay", [])

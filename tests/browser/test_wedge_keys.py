@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.support.pages import chromium
-from tests.support.wedge_rig import FRENCH, US, largest_gap_ms, press_all, press_slowly, rig, typed_on
+from tests.support.wedge_rig import FRENCH, US, largest_gap_ms, press_all, press_late, press_slowly, rig, typed_on
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -135,6 +135,17 @@ async def test_a_scan_is_read_though_the_page_is_busy_in_its_midst(browser: Brow
         await press_all(page, typed_on(US, CARD + "\n"), 5)
         assert await page.evaluate("() => [log.scans, log.broken]") == [[CARD], []]
         assert await page.evaluate(LOOK) == before
+
+
+@pytest.mark.parametrize("first", [8, 15, 16])
+async def test_a_scan_is_read_though_its_rest_comes_after_it_was_given_up(browser: Browser, first: int) -> None:
+    """A machine that stood still for a second brought the keys late: the end key alone would have pressed a button."""
+    async with rig(browser) as page:
+        before = await focused(page, "send")
+        await press_late(page, typed_on(US, CARD + "\n"), 5, first=first, late_ms=1_100)
+        assert await page.evaluate("() => [log.scans, log.broken]") == [[CARD], ["cut"]]
+        assert await page.evaluate(LOOK) == before
+        assert await page.evaluate(HEARD) == []
 
 
 @pytest.mark.parametrize("gap_ms", [5, 50])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright
+from playwright.async_api import Error as PlaywrightError
 
 from agent.config import Settings
 from agent.demo.sample_shop import Member, Shop, make_shop
@@ -178,7 +179,11 @@ async def counter(  # noqa: PLR0913 - each is what one test or another is about
             at.watch(page)
             await page.goto(await at.link())
             await page.locator('body[data-link="live"]').wait_for()
-            yield at
+            try:
+                yield at
+            except Exception as error:
+                error.add_note(await _shown_by(page))
+                raise
             noise, stored = list(at.noise), await kept_by(page)
         assert (noise, stored) == ([], [])
     finally:
@@ -231,6 +236,14 @@ async def _load(till: Till, rows: Sequence[CustomerPut], rules: Program, as_of: 
     await till.store.cache.begin_snapshot(manifest)
     await till.store.cache.load_chunk(1, chunk)
     await till.store.cache.finish_snapshot(manifest)
+
+
+async def _shown_by(page: Page) -> str:
+    """Return what the page says, for whoever reads why a test failed."""
+    try:
+        return f"the page said:\n{await page.locator('body').inner_text()}"
+    except PlaywrightError as error:
+        return f"the page said nothing: {error.message}"
 
 
 async def kept_by(page: Page) -> list[Any]:

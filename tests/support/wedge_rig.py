@@ -7,13 +7,13 @@ for the layouts of shops in English and French (xkb: us, fr, be).
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from playwright.async_api import Browser, Page, Route
+from playwright.async_api import Browser, CDPSession, Page, Route
 
 from agent.texts import LANGUAGES
 from agent.web.page import STATIC, catalogues
@@ -133,9 +133,22 @@ async def press_all(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int
     """Press real keys that far apart by the keyboard's own time, in time however busy this machine is."""
     sent = list(_sent(events, gap_ms))
     session = await page.context.new_cdp_session(page)
-    pressed = (session.send("Input.dispatchKeyEvent", each) for each in (sent if lifts_last else sent[:-1]))
-    await asyncio.gather(*pressed)
+    await _dispatch(session, sent if lifts_last else sent[:-1])
     await session.detach()
+
+
+async def press_late(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int, *, first: int, late_ms: int) -> None:
+    """Press real keys that far apart by the keyboard's own time, and bring the page all but the `first` late."""
+    sent = list(_sent(events, gap_ms))
+    session = await page.context.new_cdp_session(page)
+    await _dispatch(session, sent[: 2 * first])
+    await page.wait_for_timeout(late_ms)
+    await _dispatch(session, sent[2 * first :])
+    await session.detach()
+
+
+async def _dispatch(session: CDPSession, sent: Iterable[dict[str, Any]]) -> None:
+    await asyncio.gather(*(session.send("Input.dispatchKeyEvent", each) for each in sent))
 
 
 async def press_slowly(page: Page, events: Sequence[Mapping[str, Any]], gap_ms: int) -> None:

@@ -1,6 +1,7 @@
 // Tells a scanner that types from a person, by the gaps between keys alone. Pure: key events go in, decisions come out.
 // The first key passes, for it may be a person's; those within `gap_ms` are held until an end key makes a scan of them.
-// Where none comes they are typed after all; but what no hand can have typed is dropped, and said to be broken.
+// Where none comes they are typed after all; but what no hand can have typed is said to be broken, and never acted on.
+// What counts is when the keys were pressed: those that a busy machine brings late belong to their scan all the same.
 // No total time counts: a long code on a slow scanner takes seconds.
 
 const CHARS_MAX = 512;
@@ -29,6 +30,8 @@ export class Burst {
   #last = 0;
   #ended = -Infinity;
   #broke = -Infinity;
+  // Whether this was said to be broken, while its keys may still only be late.
+  #isGivenUp = false;
 
   constructor(settings) {
     this.settings = settings;
@@ -36,7 +39,7 @@ export class Burst {
 
   // After how many ms without a key to call `idle`, or null.
   get wait() {
-    if (!this.#isOpen) return null;
+    if (!this.#isOpen || this.#isGivenUp) return null;
     return this.settings.end !== "none" && this.#isMachine() ? GIVE_UP_MS : this.settings.gap_ms + GRACE_MS;
   }
 
@@ -49,10 +52,11 @@ export class Burst {
     return repeat ? before : { ...before, ...this.#take(meaning(event, this.#keys.at(-1)), key, time) };
   }
 
-  // Shows what may be a person's; should keys only be late, they still make a scan.
+  // Shows what may be a person's, and says what is broken; should keys only be late, they still make a scan.
   idle() {
     if (!this.#isOpen) return {};
-    return this.#isMachine() || this.#isEndless() ? this.#close() : this.#release();
+    if (this.#isEndless()) return this.#close();
+    return this.#isMachine() ? this.#giveUp() : this.#release();
   }
 
   #take(meant, key, time) {
@@ -127,14 +131,23 @@ export class Burst {
   // No end has come.
   #close(swallow = false) {
     if (this.#isEndless()) return this.#scan(null);
-    if (this.#isMachine()) return this.#break(this.#keys.length > CHARS_MAX ? "too_long" : "cut");
+    if (this.#isMachine()) return this.#break(this.#fault);
     if (this.#keys.length >= this.settings.chars_min) this.#broke = this.#last;
     return this.#isOpen ? this.#reset(this.#release()) : { swallow };
   }
 
+  get #fault() {
+    return this.#keys.length > CHARS_MAX ? "too_long" : "cut";
+  }
+
+  #giveUp() {
+    this.#isGivenUp = true;
+    return { restore: true, broken: this.#fault };
+  }
+
   #break(broken) {
     this.#broke = this.#last;
-    return this.#reset({ restore: true, broken });
+    return this.#reset({ restore: true, ...(!this.#isGivenUp && { broken }) });
   }
 
   #release() {
@@ -146,7 +159,7 @@ export class Burst {
   #reset(out) {
     this.#keys = [];
     this.#alt = "";
-    this.#isOpen = false;
+    this.#isOpen = this.#isGivenUp = false;
     return out;
   }
 
