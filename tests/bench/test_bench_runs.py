@@ -23,7 +23,7 @@ def test_every_measure_is_run_once() -> None:
     assert sorted(name for names in RUNS for name in names) == sorted(MEASURES)
 
 
-@pytest.mark.parametrize("names", RUNS, ids=["drain", "intake", "idle", "rest"])
+@pytest.mark.parametrize("names", RUNS, ids=["drain", "backlog-intake", "idle-recover", "rest"])
 def test_the_bench_runs_whole_and_gives_valid_json(work: Path, tmp_path: Path, names: set[str]) -> None:
     report_file = tmp_path / "report.json"
     only = [argument for name in sorted(names) for argument in ("--only", name)]

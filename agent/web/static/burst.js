@@ -124,30 +124,28 @@ export class Burst {
   }
 
   #scan(end) {
-    if (this.#first - this.#broke <= REST_MS) return this.#break("cut");
+    if (this.#first - this.#broke <= REST_MS) return this.#break();
     return this.#reset({ restore: true, scan: this.#scanned(), keys: this.#keys, end });
   }
 
   // No end has come.
   #close(swallow = false) {
     if (this.#isEndless()) return this.#scan(null);
-    if (this.#isMachine()) return this.#break(this.#fault);
+    if (this.#isMachine()) return this.#break();
     if (this.#keys.length >= this.settings.chars_min) this.#broke = this.#last;
     return this.#isOpen ? this.#reset(this.#release()) : { swallow };
   }
 
-  get #fault() {
-    return this.#keys.length > CHARS_MAX ? "too_long" : "cut";
-  }
-
+  // Says what is wrong, once.
   #giveUp() {
+    const isTold = this.#isGivenUp;
     this.#isGivenUp = true;
-    return { restore: true, broken: this.#fault };
+    return { restore: true, ...(!isTold && { broken: this.#keys.length > CHARS_MAX ? "too_long" : "cut" }) };
   }
 
-  #break(broken) {
+  #break() {
     this.#broke = this.#last;
-    return this.#reset({ restore: true, ...(!this.#isGivenUp && { broken }) });
+    return this.#reset(this.#giveUp());
   }
 
   #release() {
