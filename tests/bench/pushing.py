@@ -6,13 +6,15 @@ written down.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
 
 import aiohttp
 
 from agent import keys
+from agent.counter import Counter
+from agent.store import Store
 from agent.store.journal import EventJournal
 from sync.contract.protocol import BATCH_EVENTS_MAX, HelloAnswer, HelloRequest, UploadAnswer
 from sync.contract.signing import Prover
@@ -21,20 +23,25 @@ from sync.pump.line import HubState, Line
 from sync.pump.ports import Batch
 from sync.pump.pusher import Pusher, Terminal
 from sync.runtime.clock import SystemClock
+from tests.bench.selling import open_counter
 from tests.bench.world import Till
 
 DRAIN_S_MAX = 300.0
 
 
+Between = Callable[[], Awaitable[None]]
+
+
 class Drained(NamedTuple):
-    """When a drain began and ended, in seconds of one clock."""
+    """When a drain began and ended, and how long it rested between, in seconds of one clock."""
 
     began_s: float
     ended_s: float
+    rested_s: float = 0.0
 
     @property
     def seconds(self) -> float:
-        return self.ended_s - self.began_s
+        return self.ended_s - self.began_s - self.rested_s
 
 
 class Ack(NamedTuple):
@@ -42,6 +49,21 @@ class Ack(NamedTuple):
 
     read_s: float
     settled_s: float
+
+
+class Desk(NamedTuple):
+    """One till, open for sales and for uploads."""
+
+    counter: Counter
+    store: Store
+    way: "Way"
+
+
+@asynccontextmanager
+async def open_desk(till: Till, session: aiohttp.ClientSession) -> AsyncIterator[Desk]:
+    """Open a till in this process. What is sold here is forgotten in the end."""
+    async with open_counter(till) as (counter, store):
+        yield Desk(counter, store, Way(till, store.journal, session))
 
 
 class Way:
@@ -56,18 +78,15 @@ class Way:
         self._journal = journal
         self._clock = SystemClock()
 
-    async def drain(self, waiting: int, most: int = BATCH_EVENTS_MAX) -> Drained:
-        """Push all that waits, at most that many events an upload."""
+    async def drain(self, waiting: int, most: int = BATCH_EVENTS_MAX, between: Between | None = None) -> Drained:
+        """Push all that waits, at most that many events an upload, and rest for what is done between two of them."""
         async with asyncio.timeout(DRAIN_S_MAX), self.pushing(waiting, most) as watched:
+            watched.between = between
             await watched.drained.wait()
         left = await self._journal.waiting()
         if left.count:
             raise RuntimeError(f"{left.count} events still wait after the drain of {waiting}")
         return watched.took
-
-    async def rate(self, waiting: int, most: int = BATCH_EVENTS_MAX) -> float:
-        """Push all that waits and return the events per second."""
-        return waiting / (await self.drain(waiting, most)).seconds
 
     @asynccontextmanager
     async def pushing(
@@ -93,6 +112,8 @@ class WatchedJournal:
         self._left = waiting
         self._began_s = 0.0
         self._read_s = 0.0
+        self._rested_s = 0.0
+        self.between: Between | None = None
         self.acks: list[Ack] = []
         self.drained = asyncio.Event()
 
@@ -101,9 +122,12 @@ class WatchedJournal:
 
     @property
     def took(self) -> Drained:
-        return Drained(self._began_s, self.acks[-1].settled_s)
+        return Drained(self._began_s, self.acks[-1].settled_s, self._rested_s)
 
     async def next_batch(self, *limits: int) -> Batch | None:
+        if self.between is not None and self.acks and self._left > 0:
+            await self.between()
+            self._rested_s += time.perf_counter() - self.acks[-1].settled_s
         self._read_s = time.perf_counter()
         self._began_s = self._began_s or self._read_s
         return await self._journal.next_batch(*limits)

@@ -12,14 +12,12 @@ from typing import NamedTuple
 import aiohttp
 import psutil
 
-from agent.counter import Counter
-from agent.store import Store
 from sync.hub_client import open_session
 from tests.bench import bare_hub
 from tests.bench.findings import Bound, Finding, Round
 from tests.bench.processes import Running, free_port, running
-from tests.bench.pushing import Way
-from tests.bench.selling import Sales, open_counter, sell_at_once, waiting_events
+from tests.bench.pushing import Desk, open_desk
+from tests.bench.selling import Sales, sell_at_once, waiting_events
 from tests.bench.wire import answers
 from tests.bench.world import World
 
@@ -38,14 +36,6 @@ class Bare(NamedTuple):
     port: int
 
 
-class _Desk(NamedTuple):
-    """One till, open for sales and for uploads."""
-
-    counter: Counter
-    store: Store
-    way: Way
-
-
 class _Taken(NamedTuple):
     """What a round cost: events per second, and µs of CPU per event here and in the hub's process."""
 
@@ -56,16 +46,13 @@ class _Taken(NamedTuple):
 
 async def intake(world: World, rounds: int) -> list[Finding]:
     """Upload at 100 events a batch, from one till and from several at once."""
-    hub, tills = await world.hub(), await world.counters(max(_TILLS))
+    hub, tills = await world.hub(), await world.counters()
     events = min(_EVENTS, world.size)
     async with AsyncExitStack() as stack:
         started = await stack.enter_async_context(hub.process())
         bare = await stack.enter_async_context(bare_process(world))
         session = await stack.enter_async_context(open_session())
-        desks = []
-        for till in tills:
-            counter, store = await stack.enter_async_context(open_counter(till))
-            desks.append(_Desk(counter, store, Way(till, store.journal, session)))
+        desks = [await stack.enter_async_context(open_desk(till, session)) for till in tills]
         sales = Sales(world.size)
         found = []
         for number in _TILLS:
@@ -102,7 +89,7 @@ async def drained_barely(world: World, port: int, outboxes: list[list[str]], mos
 
 
 async def _round(
-    world: World, hub: Running, desks: list[_Desk], sales: Sales, events: int, bare_port: int
+    world: World, hub: Running, desks: list[Desk], sales: Sales, events: int, bare_port: int
 ) -> tuple[_Taken, float]:
     """Sell, upload, and upload the same texts barely."""
     for desk in desks:

@@ -33,6 +33,7 @@ STORE_ID = "bench-1"
 LOAD_S_MAX = 1_800.0
 _LOOK_S = 0.05
 _WARM_BYTES = 4 * 1024 * 1024
+_COUNTERS = 4
 
 
 class Hub:
@@ -227,17 +228,17 @@ class World:
         await asyncio.to_thread(_warm, [till.state / "till.db", *till.state.glob("cache-*.db")])
         return till
 
-    async def counters(self, number: int) -> list[Till]:
-        """Return tills that only sell, the one with all customers first. The others know nobody; the hub does."""
+    async def counters(self) -> list[Till]:
+        """Return four tills that only sell, the one with all customers first. The others know nobody; the hub does."""
         first, hub = await self.till(), await self.hub()
-        names = [f"counter-{nth}" for nth in range(2, number + 1)]
+        names = [f"counter-{nth}" for nth in range(2, _COUNTERS + 1)]
         if not self.is_made("counters"):
             for name in names:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
             async with running_here(load(hub.config, HubConfig)) as started:
                 for name in names:
                     await Till(self.folder / name, hub.port).enrol_here(await started.invite(STORE_ID))
-            self.made("counters", number=number)
+            self.made("counters", number=_COUNTERS)
         return [first, *(Till(self.folder / name, hub.port) for name in names)]
 
     async def loaded_till(self, hub: Hub, name: str) -> tuple[Till, dict[str, float]]:
