@@ -129,12 +129,12 @@ async def _taken(tills: _Tills, waiting: int, a_batch: int, times: int) -> list[
 
 
 async def _few_at_both(tills: _Tills) -> _Drain:
-    """Drain few at the till where the many wait, and few at the other, in turns."""
+    """Drain few at the till where the many wait, and few at the other, in turns; each is the first in every other."""
     here, beside = _Few(tills, tills.of_many), _Few(tills, tills.of_few)
     bare_s = 0.0
-    for _ in range(tills.turns):
-        await beside.drain()
-        texts = await here.drain()
+    for nth in range(tills.turns):
+        for few in (here, beside) if nth % 2 else (beside, here):
+            texts = await few.drain()
         bare_s += _FEW / await drained_barely(tills.world, tills.bare_port, [texts], _FEW)
     return _Drain(here.rate, beside.rate, tills.turns * _FEW / bare_s)
 
