@@ -40,6 +40,8 @@ from tests.chaos.simulation.world import CUSTOMERS, OPENINGS, Broken, World, cus
 TERMINALS = ("till-1", "till-2")
 # Enough for a whole backlog or a whole snapshot, in the smallest parts there are.
 TURNS_MAX = 200
+# Before a person tells the hub to wait no longer for what a till has lost.
+PATIENT_TURNS = 50
 KEEP = timedelta(days=14)
 
 
@@ -279,9 +281,8 @@ async def come_to_rest(world: World) -> None:
         Broken: it is not.
     """
     assert world.hub.door is not None
-    for customer_id in sorted(world.imported):  # a restored hub may have forgotten them
-        await world.hub.door.put(world.customers[customer_id])
-    for _ in range(TURNS_MAX):
+    for turn in range(TURNS_MAX):
+        await world.do_what_people_do(is_patient=turn < PATIENT_TURNS)
         for number in range(len(world.tills)):
             till = till_of(world, number)
             await till.push_all()

@@ -151,7 +151,6 @@ async def bring_back_old_files(world: "World") -> None:
 async def _set_back(world: "World", till: TillSide, change: Callable[[], None], what: str) -> None:
     await till.crash()
     change()
-    till.times_set_back += 1
     world.losses.add("till")
     # What it forgot is asked for at once, with or without the hub's word.
     till.wire.break_until(asyncio.get_running_loop().time() + world.die.choice((0.0, 0.0, 10.0, 100.0)))

@@ -208,12 +208,14 @@ class TillSide:
 
     def lose_tail(self) -> None:
         """Fall back to the newest such state, after a crash."""
+        self.times_set_back += 1
         shutil.rmtree(self.folder)
         copy_folder(self._images[-1], self.folder)
         self.clock.boot_id = f"boot-{self._starts}"
 
     def bring_back_old_files(self) -> None:
         """Bring an older state back, after a crash: the databases without what stands beside them, or all of it."""
+        self.times_set_back += 1
         image = self.die.choice(self._images)
         if self.die.random() < 0.5:
             shutil.rmtree(self.folder)

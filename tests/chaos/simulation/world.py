@@ -159,7 +159,7 @@ class World:
         while not await self._rests():
             if loop.time() > began_s + REST_WITHIN_S or as_any(loop).rounds > ROUNDS_MAX:
                 raise Broken(f"no rest: {self._unrest()}")
-            await self._do_what_people_do(is_patient=loop.time() < began_s + PATIENCE_S)
+            await self.do_what_people_do(is_patient=loop.time() < began_s + PATIENCE_S)
             for till in self.tills:
                 for what in list(till.unanswered.values()):
                     await till.ask(what)
@@ -177,7 +177,7 @@ class World:
         if self.hub.door is None:
             await self.hub.start()
 
-    async def _do_what_people_do(self, *, is_patient: bool) -> None:
+    async def do_what_people_do(self, *, is_patient: bool) -> None:
         """Import who was forgotten, release a till that runs once again, and end a wait for what a till has lost."""
         assert self.hub.door is not None
         if "till" in self.losses and not is_patient:
