@@ -17,6 +17,7 @@ from agent.till_client import TillNotRunning, TillRefused
 from agent.version import VERSION
 from sync.hub_errors import HubError, HubSetupError
 from sync.runtime.error_places import told_as_bug
+from sync.runtime.heap import search_seldom
 from sync.runtime.http_server import ServeError
 from sync.runtime.printing import file_fault, until_unread
 from sync.runtime.settings import SettingsError
@@ -153,4 +154,5 @@ def _takes_config(parser: argparse.ArgumentParser, *, required: bool = True) -> 
 
 
 if __name__ == "__main__":
+    search_seldom()
     sys.exit(main())

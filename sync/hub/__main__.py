@@ -51,6 +51,7 @@ from sync.hub.programs import ProgramFileError, read_program
 from sync.hub.root import AdminKeyError, TlsFilesError, program_version, run, tls_context
 from sync.hub.terminals.roster import INVITATION_MINUTES, INVITATION_TRIES, Place
 from sync.runtime.error_places import told_as_bug
+from sync.runtime.heap import search_seldom
 from sync.runtime.http_server import ServeError
 from sync.runtime.printing import counted, file_fault, tell, until_unread
 from sync.runtime.settings import SettingsError, load
@@ -346,4 +347,5 @@ def _say(message: str, code: int) -> int:
 
 
 if __name__ == "__main__":
+    search_seldom()
     sys.exit(main())

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 import sqlcipher3.dbapi2
 
+from sync.runtime.heap import search_seldom
 from tests.bench.findings import Finding, growth, notes, table
 from tests.bench.measures import MEASURES
 from tests.bench.rounds import Stopwatch
@@ -140,4 +141,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    search_seldom()  # the tills in this process are set as their own program sets itself
     sys.exit(main())

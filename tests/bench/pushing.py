@@ -126,8 +126,9 @@ class WatchedJournal:
 
     async def next_batch(self, *limits: int) -> Batch | None:
         if self.between is not None and self.acks and self._left > 0:
+            rests_from_s = time.perf_counter()
             await self.between()
-            self._rested_s += time.perf_counter() - self.acks[-1].settled_s
+            self._rested_s += time.perf_counter() - rests_from_s
         self._read_s = time.perf_counter()
         self._began_s = self._began_s or self._read_s
         return await self._journal.next_batch(*limits)
