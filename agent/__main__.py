@@ -41,6 +41,12 @@ _SAID = (
 )
 
 
+def program() -> int:
+    """Be the program of this process: run the command of its own command line and return its exit code."""
+    search_seldom()
+    return main()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     return until_unread(lambda: _run_command(arguments), _EXIT_FAILED)
@@ -154,5 +160,4 @@ def _takes_config(parser: argparse.ArgumentParser, *, required: bool = True) -> 
 
 
 if __name__ == "__main__":
-    search_seldom()
-    sys.exit(main())
+    sys.exit(program())

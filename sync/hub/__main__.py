@@ -66,6 +66,12 @@ _CODE: TypeAdapter[str] = TypeAdapter(Code)
 Command = Callable[[argparse.Namespace, HubConfig], Awaitable[int]]
 
 
+def program() -> int:
+    """Be the program of this process: run the command of its own command line and return its exit code."""
+    search_seldom()
+    return main()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     return until_unread(lambda: _run_command(arguments), FAILED)
@@ -347,5 +353,4 @@ def _say(message: str, code: int) -> int:
 
 
 if __name__ == "__main__":
-    search_seldom()
-    sys.exit(main())
+    sys.exit(program())
