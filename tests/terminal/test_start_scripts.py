@@ -6,6 +6,7 @@ import pytest
 
 PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
 LOCK = "requirements.lock"
+DISTRIBUTION = Path("/usr/bin/python3")
 
 # A python3 that says what it was asked for, and answers as each test wants.
 FAKE_PYTHON = """#!/bin/sh
@@ -20,6 +21,11 @@ esac
 """
 
 
+def write_python(path: Path, *, new_enough: int = 0, has_venv: int = 0, pip: int = 0) -> None:
+    path.write_text(FAKE_PYTHON.format(new_enough=new_enough, has_venv=has_venv, pip=pip), encoding="utf-8")
+    path.chmod(0o755)
+
+
 class Machine:
     """A checkout under an odd path, on a machine whose every Python is ours."""
 
@@ -29,16 +35,18 @@ class Machine:
         self._bin = folder / "bin"
         self._bin.mkdir()
         self._calls = folder / "calls"
+        self.named = str(self._bin / "python3")
         for name in ("python3", "python3.11", "python3.12", "python3.13"):
-            python = self._bin / name
-            python.write_text(FAKE_PYTHON.format(new_enough=new_enough, has_venv=has_venv, pip=pip), encoding="utf-8")
-            python.chmod(0o755)
+            write_python(self._bin / name, new_enough=new_enough, has_venv=has_venv, pip=pip)
 
     def start(self, *options: str) -> subprocess.CompletedProcess[str]:
+        return self.run("sh", str(self.root / "packaging/demo.sh"), *options, PYTHON=self.named)
+
+    def run(self, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         self._calls.write_text("")
         return subprocess.run(
-            ["sh", str(self.root / "packaging/demo.sh"), *options],
-            env={"PATH": f"{self._bin}:/usr/bin:/bin", "CALLS": str(self._calls)},
+            command,
+            env={"PATH": f"{self._bin}:/usr/bin:/bin", "CALLS": str(self._calls), **settings},
             cwd="/",
             capture_output=True,
             check=False,
@@ -58,11 +66,36 @@ def test_no_new_enough_python_ends_in_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_missing_venv_module_ends_in_one_clear_line(tmp_path: Path) -> None:
-    ended = Machine(tmp_path, has_venv=1).start()
+    machine = Machine(tmp_path, has_venv=1)
+
+    ended = machine.start()
 
     assert ended.returncode == 1
-    assert ended.stderr == "demo.sh: python3 has no venv module; install it with: apt install python3-venv\n"
+    assert ended.stderr == f"demo.sh: {machine.named} has no venv module; install it with: apt install python3-venv\n"
     assert ended.stdout == ""
+
+
+def test_without_a_name_the_distributions_python_is_taken_and_not_the_first_on_the_path(tmp_path: Path) -> None:
+    can = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
+    if not DISTRIBUTION.exists() or subprocess.run([DISTRIBUTION, "-c", can], check=False).returncode:
+        pytest.skip("this machine's distribution has no Python that could make an environment for us")
+    machine = Machine(tmp_path)
+    script = f'program=test; root=/; . "{machine.root}/packaging/venv.sh"; find_python; echo "$python"'
+
+    taken = machine.run("sh", "-c", script)
+
+    assert (taken.stdout, taken.stderr) == (f"{DISTRIBUTION}\n", "")
+
+
+def test_a_python_that_cannot_make_an_environment_leaves_it_to_the_next(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.named = str(tmp_path / "bare")
+    write_python(Path(machine.named), has_venv=1)
+
+    ended = machine.start("--check")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"-m venv --clear {machine.root}/.venv" in machine.calls()
 
 
 def test_a_first_start_installs_by_hash_and_hands_the_options_on(tmp_path: Path) -> None:
