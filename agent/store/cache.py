@@ -14,7 +14,7 @@ from agent.store.comparing import buckets, replace_bucket
 from agent.store.files import delete
 from agent.store.journal import EventJournal
 from agent.store.live import LiveCache
-from agent.store.loading import PARTS, SnapshotBroken, begin, conclude, load_chunk, place_identifiers
+from agent.store.loading import SnapshotBroken, begin, conclude, load_chunk, place_identifiers, steps_of_placing
 from agent.store.rows import apply_page
 from sync.contract.digest import BucketAnswer
 from sync.contract.program import Program
@@ -22,7 +22,7 @@ from sync.contract.protocol import AllowancesPut, CustomerGone, FeedPage, Outcom
 from sync.runtime.clock import Clock
 from sync.runtime.database import Reader, Writer, open_writer
 from sync.runtime.near_reader import NearReader
-from sync.runtime.sqlite_file import Connection, ConstraintBroken, DatabaseUnreadable
+from sync.runtime.sqlite_file import ConstraintBroken, DatabaseUnreadable
 
 
 class CustomerCache:
@@ -70,12 +70,8 @@ class CustomerCache:
 
     async def cursor(self) -> str | None:
         """Return where the feed continues, or None where no snapshot was ever finished."""
-
-        def read(connection: Connection) -> str | None:
-            row = connection.execute("SELECT cursor FROM cache.state").fetchone()
-            return row[0] if row else None
-
-        return self._near.read(read)
+        rows = self._near.glance("SELECT cursor FROM cache.state", ())
+        return rows[0][0] if rows else None
 
     async def apply(self, page: FeedPage) -> frozenset[str]:
         """Write a page; return the customer ids and identifier ids it touched.
@@ -146,8 +142,8 @@ class CustomerCache:
         writer = self._next()
         await writer.write(lambda connection: conclude(connection, self._loaded_id, manifest))
         await self.keep_program(manifest.program)
-        for part in PARTS:
-            await writer.write(partial(place_identifiers, part=part))
+        for parts in steps_of_placing(sum(chunk.rows for chunk in manifest.chunks)):
+            await writer.write(partial(place_identifiers, parts=parts))
         await _pragma(writer, "synchronous=NORMAL")
         await _pragma(writer, "wal_checkpoint(TRUNCATE)")
         await self._close_next()

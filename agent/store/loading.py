@@ -27,7 +27,9 @@ from sync.runtime.sqlite_file import Connection
 LINE_BYTES_MAX = 256 * 1024
 # Rows parsed before they are written: few enough that a chunk never stands in memory whole.
 _ROWS_AT_A_TIME = 500
-PARTS = tuple("0123456789abcdef")
+PARTS = "0123456789abcdef"
+# What is placed in one transaction, where the shop is so small: no more than a sixteenth of a million customers.
+_ROWS_PLACED_AT_ONCE = 60_000
 
 
 class SnapshotBroken(StoreError):
@@ -38,8 +40,6 @@ def begin(connection: Connection, snapshot_id: str, boot_id: str) -> int | None:
     """Return how many chunks of this snapshot are loaded here, or None where the file is of another load."""
     row = connection.execute("SELECT snapshot_id, boot_id, chunks FROM state").fetchone()
     if row is None or row[0] is None:
-        for digit in PARTS:
-            connection.execute(f"CREATE TABLE staged_{digit} (id BLOB NOT NULL, customer INTEGER NOT NULL) STRICT")
         connection.execute("UPDATE state SET snapshot_id = ?, boot_id = ?", (snapshot_id, boot_id))
         return 0
     return int(row[2]) if row[:2] == (snapshot_id, boot_id) else None
@@ -62,14 +62,21 @@ def load_chunk(connection: Connection, number: int, data: bytes) -> None:
     connection.execute("UPDATE state SET chunks = ?", (number,))
 
 
-def place_identifiers(connection: Connection, part: str) -> None:
-    """Move the identifiers that begin with this digit to where they are looked up."""
-    staged = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (f"staged_{part}",)).fetchone()
-    if staged is not None:
-        connection.execute(
-            f"INSERT OR IGNORE INTO identifiers (id, customer) SELECT id, customer FROM staged_{part} ORDER BY 1, 2"
-        )
-        connection.execute(f"DROP TABLE staged_{part}")
+def steps_of_placing(rows: int) -> list[str]:
+    """Return the parts that are placed together, step by step: of a small shop all at once."""
+    return [PARTS] if rows <= _ROWS_PLACED_AT_ONCE else list(PARTS)
+
+
+def place_identifiers(connection: Connection, parts: str) -> None:
+    """Move the identifiers that begin with one of these digits to where they are looked up."""
+    staged = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE name GLOB 'staged_?'")}
+    for part in parts:
+        table = f"staged_{part}"
+        if table in staged:
+            connection.execute(
+                f"INSERT OR IGNORE INTO identifiers (id, customer) SELECT id, customer FROM {table} ORDER BY 1, 2"
+            )
+            connection.execute(f"DROP TABLE {table}")
 
 
 def conclude(connection: Connection, snapshot_id: str, manifest: SnapshotManifest) -> None:
@@ -111,7 +118,7 @@ def _write(connection: Connection, part: list[tuple[CustomerPut | CardPut, str]]
     (last,) = connection.execute("SELECT max(number) FROM customers").fetchone() or (None,)
     customers: list[tuple[int, str, int, int, str]] = []
     names: list[tuple[int, str]] = []
-    staged: dict[str, list[tuple[bytes, int]]] = {digit: [] for digit in PARTS}
+    staged: dict[str, list[tuple[bytes, int]]] = {}
     for put, text in part:
         if isinstance(put, CardPut):
             connection.execute(
@@ -123,8 +130,10 @@ def _write(connection: Connection, part: list[tuple[CustomerPut | CardPut, str]]
         customers.append((row, customer.customer_id, put.points, day_number(customer.last_visit_on), text))
         names.append((row, words_of(customer)))
         for identifier in put.identifiers:
-            staged[identifier.id[0]].append((bytes.fromhex(identifier.id), row))
+            staged.setdefault(identifier.id[0], []).append((bytes.fromhex(identifier.id), row))
     connection.executemany("INSERT INTO customers VALUES (?, ?, ?, ?, ?)", customers)
     connection.executemany("INSERT INTO names (rowid, words) VALUES (?, ?)", names)
     for digit, rows in staged.items():
-        connection.executemany(f"INSERT INTO staged_{digit} VALUES (?, ?)", rows)
+        table = f"staged_{digit}"
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (id BLOB NOT NULL, customer INTEGER NOT NULL) STRICT")
+        connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)

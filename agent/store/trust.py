@@ -63,6 +63,8 @@ class Marker:
         self._folder = folder
         self._writer = writer
         self._machine = machine
+        # What stands beside the till's file; None where it must be looked at, as after a renewal that was broken off.
+        self._beside: _Beside | None = None
         self._one_at_a_time = asyncio.Lock()
 
     async def renew(self, *, is_clean: bool = False) -> None:
@@ -74,7 +76,7 @@ class Marker:
             DatabaseError: the marker stands as it was.
         """
         async with self._one_at_a_time:
-            beside = await asyncio.to_thread(_read, self._folder, self._machine)
+            beside, self._beside = self._beside or await self._look(), None
             marker = secrets.token_hex(_MARKER_BYTES)
             await self._writer.write(
                 lambda connection: connection.execute(
@@ -88,7 +90,7 @@ class Marker:
 
     async def begin(self, now_ms: int, *, trusted_disk: bool) -> bool:
         """Judge the file, take the first marker of this opening, and return whether nothing may be redeemed."""
-        beside = await asyncio.to_thread(_read, self._folder, self._machine)
+        beside = await self._look()
         marker = secrets.token_hex(_MARKER_BYTES)
         is_frozen = await self._writer.write(
             lambda connection: _begin(connection, beside, marker, now_ms, trusted_disk=trusted_disk)
@@ -96,10 +98,14 @@ class Marker:
         await self._put(marker)
         return is_frozen
 
+    async def _look(self) -> _Beside:
+        return await asyncio.to_thread(_read, self._folder, self._machine)
+
     async def _put(self, marker: str) -> None:
         """Write the marker's file, and remember it. Until that is done, whichever file bears the marker is believed."""
         file = await asyncio.to_thread(_write, self._folder, self._machine, marker)
         if file is not None:
+            self._beside = _Beside(marker, file)
             with suppress(DatabaseFull):
                 await self._writer.write(
                     lambda connection: connection.execute(

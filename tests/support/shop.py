@@ -5,6 +5,7 @@ Everything has a default that works; a test names only what it is about.
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date, datetime
@@ -160,7 +161,7 @@ def chunk(*rows: CustomerPut | CardPut) -> bytes:
 def manifest(chunks: Iterable[bytes] = (), position: int = 1, **changes: Any) -> SnapshotManifest:
     """The manifest of a whole snapshot of these chunks."""
     named = tuple(
-        SnapshotChunk(number=number, rows=0, sha256=hashlib.sha256(data).hexdigest())
+        SnapshotChunk(number=number, rows=_rows_in(data), sha256=hashlib.sha256(data).hexdigest())
         for number, data in enumerate(chunks, start=1)
     )
     fields: dict[str, Any] = {
@@ -174,6 +175,14 @@ def manifest(chunks: Iterable[bytes] = (), position: int = 1, **changes: Any) ->
         "complete": True,
     }
     return SnapshotManifest(**(fields | changes))
+
+
+def _rows_in(chunk: bytes) -> int:
+    """Count the rows of a chunk, none in what is no chunk."""
+    try:
+        return gzip.decompress(chunk).count(b"\n")
+    except (OSError, EOFError, zlib.error):
+        return 0
 
 
 def sale(sale_id: str = "s-1", *net_minor: int, **changes: Any) -> SaleRequest:

@@ -107,8 +107,7 @@ class Caches:
         for number, data in enumerate(chunks, start=1):
             load_chunk(loaded, number, data)
         conclude(loaded, manifest.snapshot_id, manifest)
-        for part in PARTS:
-            place_identifiers(loaded, part)
+        place_identifiers(loaded, PARTS)
         hub: dict[str, int] = dict(
             self._books.connection.execute(
                 "SELECT customer_id, points FROM customers JOIN balances USING (customer_id)"

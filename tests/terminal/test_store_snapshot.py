@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.store import Store
+from agent.store import Store, cache, loading
 from agent.store.loading import SnapshotBroken
 from sync.contract.identifiers import Scheme
 from sync.contract.ledger import Balance
@@ -100,6 +100,33 @@ async def test_a_load_that_was_cut_goes_on_with_the_next_chunk(tmp_path: Path) -
         await load(store, chunks)
         assert store.customers.by_id("c-008") is not None
         assert shop.balance(store, shop.card(0)) == Balance(10, 0)
+
+
+async def test_a_large_shop_is_placed_part_by_part_and_a_cut_between_two_parts_loses_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = 40
+    chunks = chunks_of(people)
+    monkeypatch.setattr(loading, "_ROWS_PLACED_AT_ONCE", people - 1)
+    placed: list[str] = []
+
+    def place(connection: Connection, parts: str) -> None:
+        if len(placed) == 5:
+            raise RuntimeError("power")
+        placed.append(parts)
+        loading.place_identifiers(connection, parts)
+
+    monkeypatch.setattr(cache, "place_identifiers", place)
+    async with shop.open_till(tmp_path) as store:
+        with pytest.raises(RuntimeError, match="power"):
+            await load(store, chunks)
+    assert placed == list("01234")
+
+    monkeypatch.setattr(cache, "place_identifiers", loading.place_identifiers)
+    async with shop.open_till(tmp_path, inc="00000000000000a2") as store:
+        await load(store, chunks)
+        for number in range(people):
+            assert shop.balance(store, shop.card(number)) == Balance(10, 0)
 
 
 async def test_another_snapshot_is_begun_from_its_first_chunk(store: Store) -> None:

@@ -194,10 +194,10 @@ class Door:
         self._check(epoch)
         return await self.reserving.ask(terminal_id, STORE, request)
 
-    async def put(self, row: CustomerRow) -> None:
-        """Bring a customer to what an import says."""
+    async def put(self, *rows: CustomerRow) -> None:
+        """Bring customers to what an import says."""
         now_ms = int(self._clock.now().timestamp() * 1000)
-        put = await self._writer.write(lambda connection: put_customers(connection, [row], now_ms))
+        put = await self._writer.write(lambda connection: put_customers(connection, rows, now_ms))
         self.head.reached(put.pos)
 
     async def merge(self, loser: str, winner: str) -> bool:

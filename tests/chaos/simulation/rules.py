@@ -131,6 +131,6 @@ RULES = {
     "fence": Rule(no_fence, 150, kind="restarts"),
     "escrow": Rule(no_escrow, 20),
     "own spends": Rule(no_own_spends, 40, kind="forgetful"),
-    "freeze": Rule(no_freeze, 40, kind="forgetful"),
+    "freeze": Rule(no_freeze, 80, kind="forgetful"),
     "drain": Rule(no_drain, 40, kind="restored"),
 }
