@@ -21,6 +21,7 @@ def apply_page(connection: Connection, page: FeedPage) -> set[str]:
     touched: set[str] = set()
     for change in page.changes:
         touched |= apply_change(connection, change)
+    _let_go_of_cards(connection, page.changes)
     put_coverage(connection, page.covered.items())
     connection.execute("UPDATE state SET cursor = ?, as_of = ? WHERE id = 1", (page.cursor, milliseconds(page.as_of)))
     return touched
@@ -87,14 +88,24 @@ def _put_customer(connection: Connection, put: CustomerPut) -> set[str]:
 
 
 def _link(connection: Connection, key: bytes, customer_id: str) -> None:
-    """Let an identifier lead to a customer. What waited on it is in the customer's balance, unless others share it."""
+    """Let an identifier lead to a customer, alone or beside others."""
     connection.execute(
         "INSERT INTO identifiers (id, customer) SELECT ?, number FROM customers WHERE customer_id = ?"
         " ON CONFLICT DO NOTHING",
         (key, customer_id),
     )
-    connection.execute(
-        "DELETE FROM cards WHERE id = ? AND (SELECT count(*) FROM identifiers WHERE id = ?) = 1", (key, key)
+
+
+def _let_go_of_cards(connection: Connection, changes: Iterable[Change]) -> None:
+    """Delete what waited on identifiers that lead to one customer alone now: it is in that customer's balance.
+
+    Behind the last row of a page. Folded rows stand in another order than what happened, so that between two of them an
+    identifier which several share may seem to lead to one.
+    """
+    keys = {identifier.id for put in changes if isinstance(put, CustomerPut) for identifier in put.identifiers}
+    connection.executemany(
+        "DELETE FROM cards WHERE id = ?1 AND (SELECT count(*) FROM identifiers WHERE id = ?1) = 1",
+        [(bytes.fromhex(key),) for key in keys],
     )
 
 

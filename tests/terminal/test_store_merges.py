@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.store import Store
@@ -14,7 +14,7 @@ from agent.store.loading import PARTS, begin, conclude, load_chunk, place_identi
 from agent.store.rows import apply_page
 from sync.contract.identifiers import Identifier, Scheme
 from sync.contract.ledger import Balance
-from sync.contract.protocol import CHANGE, CustomerGone, CustomerPut, FeedPage, PresentedIdentifier
+from sync.contract.protocol import CHANGE, CardPut, CustomerGone, CustomerPut, FeedPage, PresentedIdentifier
 from sync.hub.feed.feed_log import last_pos
 from sync.hub.feed.pages import page_text
 from sync.hub.feed.snapshot_files import chunk_texts
@@ -54,6 +54,22 @@ async def test_f45_pending_points_of_the_losers_card_show_at_the_winner_and_go_b
     assert shop.balance(store, shop.card(1)) == Balance(120, 8)
     await store.cache.apply(shop.page(shop.put(ANNA, 100, [CARD_1]), shop.put(BEN, 20, [CARD_2]), position=3))
     assert (balance(store, "anna"), balance(store, "ben")) == (Balance(100, 5), Balance(20, 3))
+
+
+async def test_points_on_a_card_of_two_stay_on_it_whatever_the_order_of_the_rows_of_a_page(store: Store) -> None:
+    cleo = shop.customer("cleo")
+    on_card = CardPut(identifier=CARD_1.id, points=10)
+    await store.cache.apply(shop.page(shop.put(ANNA, 5, [CARD_1]), shop.put(BEN, 6, [CARD_1]), on_card))
+
+    # Cleo took the card over from Ben before Anna's row changed; a later sale of hers put her row behind both.
+    await store.cache.apply(
+        shop.page(shop.put(BEN, 6, []), shop.put(ANNA, 5, [CARD_1]), shop.put(cleo, 7, [CARD_1]), position=2)
+    )
+    assert shop.balance(store, shop.card(1)) == Balance(10, 0)
+
+    await store.cache.apply(shop.page(shop.put(cleo, 7, []), shop.put(ANNA, 15, [CARD_1]), position=3))
+    assert balance(store, "anna") == Balance(15, 0)
+    assert shop.balance(store, shop.card(1)) == Balance(15, 0)
 
 
 async def test_f47_an_erasure_takes_every_personal_row_of_the_till(store: Store, tmp_path: Path) -> None:
@@ -141,6 +157,7 @@ def _content(cache: Connection) -> tuple[dict[str, Any], dict[str, int], list[in
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32))
+@example(seed=196_021_570)  # a shared card, and a page whose folded rows stand in another order than what happened
 def test_a_cache_fed_by_the_feed_is_the_one_loaded_from_a_snapshot_whatever_is_merged_or_erased(seed: int) -> None:
     die = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder, open_books(Path(folder)) as books:
