@@ -1,8 +1,8 @@
 """One SQLite file: opened with its key, checked for its owner and version, migrated all or nothing, its errors named.
 
 The driver is sqlcipher3 (SQLite with encryption at rest, and free of the WAL-reset race of older ones). Where its
-wheel is missing, plain sqlite3 serves files without encryption; `driver_notice` says so. Only this room and
-`sync.runtime.database`, which runs the connections on their threads, know that there is a driver.
+wheel is missing, plain sqlite3, 3.42 or newer, serves files without encryption; `driver_notice` says so. Only this room
+and `sync.runtime.database`, which runs the connections on their threads, know that there is a driver.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Protocol, TypeVar, cast
 
-from sync.runtime.sqlite_version import has_safe_log
+from sync.runtime.sqlite_version import OLDEST, has_safe_log, serves
 
 try:
     import sqlcipher3.dbapi2 as _cipher
@@ -176,6 +176,11 @@ def open_for_writing(file: DatabaseFile) -> Connection:
     Raises:
         DatabaseError: one of its kinds, naming the file and the next step.
     """
+    if not serves(_driver.sqlite_version):
+        raise DatabaseError(
+            f"SQLite {_driver.sqlite_version} is too old, {OLDEST[0]}.{OLDEST[1]} or newer is needed: "
+            "install the Python package sqlcipher3, which brings its own"
+        )
     with _refusing_damage(file), contextlib.ExitStack() as on_error:
         file.path.touch(mode=0o600, exist_ok=True)
         connection = _connect(file)

@@ -1,20 +1,31 @@
 """Who may carry the log of a database over into it, by the version of SQLite; and what another process can do to us."""
 
 import asyncio
+import sqlite3
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from agent.store.files import till_file
 from sync.runtime import database, sqlite_file
 from sync.runtime.database import COMMITS_PER_CHECKPOINT
-from sync.runtime.sqlite_file import Connection, DatabaseBusy, driver
-from sync.runtime.sqlite_version import has_safe_log
+from sync.runtime.sqlite_file import Connection, DatabaseBusy, DatabaseError, driver
+from sync.runtime.sqlite_version import has_safe_log, serves
 from tests.support import shop
 
 SAFE = ["3.44.6", "3.44.9", "3.50.7", "3.50.10", "3.51.3", "3.52.0", "3.53.4", "4.0.0"]
 UNSAFE = ["3.40.1", "3.44.5", "3.45.3", "3.49.9", "3.50.6", "3.51.0", "3.51.2"]
+
+# Starts a program on a machine that lacks the wheel of sqlcipher3.
+WITHOUT_CIPHER = """
+import runpy, sys
+sys.modules["sqlcipher3"] = None
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__")
+"""
 
 # Another program on the live file: a backup tool, a curious person. It holds the write lock until it is told to end.
 INTRUDER = """
@@ -41,6 +52,46 @@ def test_a_version_without_the_race_checkpoints_by_itself(version: str) -> None:
 @pytest.mark.parametrize("version", UNSAFE)
 def test_a_version_with_the_race_leaves_checkpoints_to_the_writer(version: str) -> None:
     assert not has_safe_log(version)
+
+
+@pytest.mark.parametrize(
+    ("version", "is_enough"),
+    [("3.40.1", False), ("3.41.2", False), ("3.42.0", True), ("3.53.1", True), ("4.0.0", True)],
+)
+def test_only_a_version_with_all_that_the_files_need_serves(version: str, *, is_enough: bool) -> None:
+    assert serves(version) is is_enough
+
+
+async def test_a_till_on_a_sqlite_that_is_too_old_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_file, "_driver", SimpleNamespace(sqlite_version="3.41.2"))
+
+    with pytest.raises(DatabaseError, match=r"SQLite 3\.41\.2 is too old, 3\.42 or newer is needed"):
+        async with shop.open_till(tmp_path):
+            pass
+
+    assert not (tmp_path / "till.db").exists()
+
+
+def test_a_program_on_a_sqlite_that_is_too_old_ends_in_a_line_that_says_what_to_install(tmp_path: Path) -> None:
+    if serves(sqlite3.sqlite_version):
+        pytest.skip(f"plain SQLite {sqlite3.sqlite_version} serves here, so there is none that is too old")
+    config = tmp_path / "hub.toml"
+    config.write_text(f'[hub]\nstate = "{tmp_path}/state"\n', encoding="utf-8")
+
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_CIPHER, "sync.hub", "run", "--config", str(config)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+
+    assert ended.returncode == 1
+    assert f"SQLite {sqlite3.sqlite_version} is too old" in ended.stderr
+    assert "install the Python package sqlcipher3" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_what_serves_here_is_told() -> None:
