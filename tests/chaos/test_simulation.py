@@ -1,10 +1,15 @@
 """The simulation in CI, and the test of the test: without a rule that carries weight it must fail."""
 
+import json
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from tests.chaos.simulate import run_seeds
+from tests.chaos.simulation import money
 from tests.chaos.simulation.rules import RULES
-from tests.chaos.simulation.world import simulate
+from tests.chaos.simulation.world import World, simulate
 
 # So many that a plain run of the tests meets each kind of shop. `packaging/test.sh` runs 2,000 before the tests, where
 # both cores are theirs: beside other tests they take three times as long and make those late.
@@ -32,6 +37,15 @@ def is_a_broken_promise(wrong: str | None) -> bool:
 
 def test_the_same_seed_does_the_same() -> None:
     assert simulate(7).trace == simulate(7).trace
+
+
+def test_a_sale_that_only_a_copied_till_and_a_lost_state_of_the_hub_knew_is_at_stake() -> None:
+    sale = json.dumps({"data": {"sale_id": "s-2", "points": 15, "lines": []}})
+    copy = SimpleNamespace(terminal_id="till-1", ever={("till-1", "ad9c", 2): sale})
+    hub = SimpleNamespace(rows=lambda *_: [])
+    world = SimpleNamespace(tills=[], clones=[copy], hub=hub, doubted_tills={"till-1"}, doubted_cards=set())
+
+    assert money._at_stake(cast("World", world)) == 15
 
 
 def test_a_failure_can_be_read() -> None:

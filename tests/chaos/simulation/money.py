@@ -150,11 +150,12 @@ def nobody_spends_what_was_not_there(world: "World") -> str | None:
 def _at_stake(world: "World") -> int:
     """Return what was redeemed at tills that forgot or ran twice, and by customers whose points nobody could know.
 
-    Without those redemptions each other one would find its points, but those of sales that all have forgotten.
+    Without those redemptions each other one would find its points, but those of sales that all have forgotten: also
+    those that only a copied till knew, which is gone with its disk, and a hub that was brought back from before them.
     """
     found = facts(world)
     names = {fact.name for fact in found}
-    doubted = [till for till in world.tills if till.terminal_id in world.doubted_tills]
+    doubted = [till for till in (*world.tills, *world.clones) if till.terminal_id in world.doubted_tills]
     ever: list[dict[str, Any]] = [json.loads(text)["data"] for till in doubted for text in till.ever.values()]
     forgotten = sum(data["points"] for data in ever if "lines" in data and data["sale_id"] not in names)
     redeemed = sum(
