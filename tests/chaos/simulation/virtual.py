@@ -190,6 +190,7 @@ class InThread:
 
     def __init__(self, connector: Callable[[], Any], iter_chunk_size: int) -> None:  # noqa: ARG002 - as aiosqlite has it
         self._connector = connector
+        self._loop = asyncio.get_running_loop()  # asked once: each question is a call of the system
         self._machine = MACHINE.get()
         self._jobs: deque[Callable[[], None]] = deque()
         self._conn: Any = None
@@ -205,11 +206,11 @@ class InThread:
         self._put(item[1])
 
     def _execute(self, work: Callable[..., T], *args: Any) -> Awaitable[T]:
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[T] = self._loop.create_future()
 
         def job() -> None:
             # A caller who left has not stopped the thread, so the work is done all the same.
-            answer: asyncio.Future[T] = asyncio.get_running_loop().create_future() if done.done() else done
+            answer: asyncio.Future[T] = self._loop.create_future() if done.done() else done
             _settle(answer, lambda: work(*args))
             if answer is not done:
                 answer.exception()
@@ -232,7 +233,7 @@ class InThread:
             self._run_next_later()
 
     def _run_next_later(self) -> None:
-        asyncio.get_running_loop().call_later(self._machine.die.choice(JOB_DELAYS_S), self._run_next)
+        self._loop.call_later(self._machine.die.choice(JOB_DELAYS_S), self._run_next)
 
     def _run_next(self) -> None:
         if self._machine.is_dead or not self._jobs:
@@ -248,13 +249,14 @@ class SimClock:
     def __init__(self, boot_id: str) -> None:
         self._began = datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
         self._off = timedelta()
+        self._loop = asyncio.get_running_loop()
         self.boot_id = boot_id
 
     def now(self) -> datetime:
         return self._began + self._off + timedelta(seconds=self.monotonic())
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self._loop.time()
 
     async def sleep(self, seconds: float) -> None:
         await pass_time(seconds)
