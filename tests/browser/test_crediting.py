@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Route, expect
 from agent.root import running
 from sync.contract.identifiers import Scheme
 from tests.support import shop
-from tests.support.cashier import acts, amount, lose_answers, scan, shift, toast, type_amount
+from tests.support.cashier import acts, amount, catch, lose_answers, scan, shift, toast, type_amount
 from tests.support.pages import Counter, chromium, counter
 from tests.support.tills import open_pos
 
@@ -101,7 +101,7 @@ async def test_after_a_scan_the_amount_and_one_key_are_all(browser: Browser, tmp
 
 async def test_a_credit_does_not_wait_for_the_word_on_its_points(browser: Browser, tmp_path: Path) -> None:
     async with counter(browser, tmp_path) as at:
-        await at.page.route("**/api/v1/quotes", lambda _: None)
+        await catch(at.page, "**/api/v1/quotes", lambda _: None)
         await show(at, "Marie")
         await at.page.keyboard.type("8", delay=130)
         await expect(at.page.locator("#credit .go")).to_have_text("Credit $8.00Enter")
@@ -270,7 +270,7 @@ async def test_a_credit_under_way_is_told_by_the_name_it_is_for(browser: Browser
             await go.wait()
             await route.continue_()
 
-        await at.page.route("**/api/v1/sales", hold)
+        await catch(at.page, "**/api/v1/sales", hold)
         await show(at, "Marie")
         await at.page.keyboard.type("30", delay=130)
         await at.page.keyboard.press("Enter")
@@ -288,7 +288,7 @@ async def refuse_sales(at: Counter, go: asyncio.Event | None = None) -> None:
             await go.wait()
         await route.fulfill(status=507, body=json.dumps({"code": "disk_full"}))
 
-    await at.page.route("**/api/v1/sales", refuse)
+    await catch(at.page, "**/api/v1/sales", refuse)
 
 
 async def test_a_refused_credit_gives_the_amount_back(browser: Browser, tmp_path: Path) -> None:

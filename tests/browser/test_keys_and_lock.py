@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Route, expect
 
 from agent.screen import CUSTOMER_SHOWN_S, HubShown
-from tests.support.cashier import amount, hear, listen, scan, sentences, shift, toast, tones, type_amount
+from tests.support.cashier import amount, catch, hear, listen, scan, sentences, shift, toast, tones, type_amount
 from tests.support.clock import FakeClock
 from tests.support.pages import Counter, chromium, counter
 
@@ -160,7 +160,7 @@ async def test_a_till_that_does_not_answer_is_locked_on_the_page_and_when_it_is_
     async with counter(browser, tmp_path) as at:
         await show(at, at.face("Marie").cards[0], "known")
         lost = True
-        await at.page.route("**/screen/lock", lambda route: route.abort() if lost else route.continue_())
+        await catch(at.page, "**/screen/lock", lambda route: route.abort() if lost else route.continue_())
         await at.page.keyboard.press("F9")
         await expect(at.page.locator("#view h1")).to_have_text("This till is locked")
         # The till has not heard of it, and tells of her again.
@@ -186,7 +186,7 @@ async def test_unlocking_right_behind_locking_leaves_nobody_before_a_locked_page
             await at.page.wait_for_timeout(1_000)
             await route.fulfill(response=answer)
 
-        await at.page.route("**/screen/lock", answer_late)
+        await catch(at.page, "**/screen/lock", answer_late)
         await at.page.keyboard.press("F9")
         await told.wait()
         assert at.till.screen.state.locked

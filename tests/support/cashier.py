@@ -1,6 +1,6 @@
 """What a cashier does at the page, and what the page sounds like: for tests at a real Chromium."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from playwright.async_api import Locator, Page, Route, expect
@@ -101,6 +101,26 @@ async def sentences(page: Page) -> list[str]:
     return said
 
 
+async def catch(page: Page, pattern: str, handle: Callable[[Route], Awaitable[None] | None]) -> None:
+    """Let a test answer what the page asks for, beginning with the very next call.
+
+    Chromium says that calls are caught before the loaders of a page that is open know: on a busy machine a call of that
+    moment reached the till. So one that changes nothing is made until it is caught.
+    """
+    is_caught = False
+
+    async def probe(route: Route) -> None:
+        nonlocal is_caught
+        is_caught = True
+        await route.continue_()
+
+    await page.route(pattern, handle)
+    await page.route("**/healthz?caught", probe)
+    while not is_caught:
+        await page.evaluate("() => fetch('/healthz?caught').then((answer) => answer.ok)")
+    await page.unroute("**/healthz?caught")
+
+
 async def lose_answers(page: Page, path: str, times: int) -> list[str]:
     """Let the till hear the first calls of a path, and the page nothing of its answers; return what was asked."""
     asked: list[str] = []
@@ -112,7 +132,7 @@ async def lose_answers(page: Page, path: str, times: int) -> list[str]:
         await route.fetch()
         return await route.abort()
 
-    await page.route(f"**{path}", handle)
+    await catch(page, f"**{path}", handle)
     return asked
 
 
