@@ -30,15 +30,15 @@ from agent.store.settling import conclude, parked, rewind, settle, sweep, withho
 from sync.contract.identifiers import Identifier, Scheme
 from sync.contract.program import Program
 from sync.contract.protocol import (
+    HELD_PER_HELLO_MAX,
     INCARNATIONS_PER_HELLO_MAX,
     AppliedThrough,
-    HeldEvent,
     IncarnationLength,
     OutcomePut,
     PresentedIdentifier,
     UploadAnswer,
 )
-from sync.pump.ports import Batch, Waiting
+from sync.pump.ports import Batch, Standing, Waiting
 from sync.runtime.clock import Clock
 from sync.runtime.database import Reader, Work, Writer
 from sync.runtime.sqlite_file import Connection, DatabaseFull
@@ -119,21 +119,20 @@ class EventJournal:
         if await self._writer.write(lambda connection: note_presented(connection, presented, now_ms)):
             self._notice.set()
 
-    async def incarnations(self) -> Sequence[IncarnationLength]:
-        """Return the incarnations that the hub may be without events of, the oldest first.
+    async def standing(self, held_max: int = HELD_PER_HELLO_MAX) -> Standing:
+        """Return how the journal stands, all of it at one moment, and no more than a hello takes.
 
-        Those acked whole stay named while their events are kept here, for a hub that comes back from a backup.
+        Of more held events than `held_max` each call returns the next ones, so that all of them get their turn.
         """
 
-        def read(connection: Connection) -> Sequence[IncarnationLength]:
-            rows = connection.execute(
-                "SELECT inc, length FROM streams s WHERE acked_at IS NULL OR length >"
-                " (SELECT pruned_through FROM incarnations i WHERE i.number = s.number) ORDER BY number DESC LIMIT ?",
-                (INCARNATIONS_PER_HELLO_MAX,),
-            ).fetchall()
-            return [IncarnationLength(inc=inc, length=length) for inc, length in reversed(rows)]
+        def read(connection: Connection) -> tuple[Standing, int]:
+            found = parked(connection, self._held_after, held_max)
+            held_after = found[-1][0] if len(found) == held_max else 0
+            held = tuple(event for _, event in found)
+            return Standing(_incarnations(connection), held, read_waiting(connection)), held_after
 
-        return await self._reader.read(read)
+        standing, self._held_after = await self._reader.read(read)
+        return standing
 
     async def rewind(self, applied: Sequence[AppliedThrough]) -> None:
         """Take the hub's word that it holds each incarnation no further than this; never raises anything.
@@ -177,12 +176,6 @@ class EventJournal:
         """Note that the network refuses to carry this event: it leaves the pending sum, stays here and is shown."""
         now_ms = milliseconds(self._clock.now())
         await self._keep(lambda connection: withhold(connection, inc, seq, reason, now_ms))
-
-    async def held(self, limit: int) -> Sequence[HeldEvent]:
-        """Return events that the hub holds, the next ones at each call, so that all of many get their turn."""
-        found = await self._reader.read(lambda connection: parked(connection, self._held_after, limit))
-        self._held_after = found[-1][0] if len(found) == limit else 0
-        return [event for _, event in found]
 
     async def conclude(self, outcomes: Sequence[OutcomePut]) -> None:
         """Write down final verdicts on events that the hub had parked. Any number of times the same."""
@@ -281,6 +274,19 @@ class EventJournal:
 
 def _refused(*_: object) -> NoReturn:
     raise DatabaseFull("the disk is full: nothing was written; free some space and try again")
+
+
+def _incarnations(connection: Connection) -> tuple[IncarnationLength, ...]:
+    """Return the incarnations that the hub may be without events of, the oldest first.
+
+    Those acked whole stay named while their events are kept here, for a hub that comes back from a backup.
+    """
+    rows = connection.execute(
+        "SELECT inc, length FROM streams s WHERE acked_at IS NULL OR length >"
+        " (SELECT pruned_through FROM incarnations i WHERE i.number = s.number) ORDER BY number DESC LIMIT ?",
+        (INCARNATIONS_PER_HELLO_MAX,),
+    ).fetchall()
+    return tuple(IncarnationLength(inc=inc, length=length) for inc, length in reversed(rows))
 
 
 def read_waiting(connection: Connection) -> Waiting:

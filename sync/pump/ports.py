@@ -70,6 +70,19 @@ class Waiting:
     oldest_recorded_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a journal stands at one moment: what a hello tells of it.
+
+    `incarnations` are those with events that the hub may still be without, the oldest first, and of many the newest;
+    `held` are events that the hub parked and that no final verdict came for.
+    """
+
+    incarnations: tuple[IncarnationLength, ...]
+    held: tuple[HeldEvent, ...]
+    waiting: Waiting
+
+
 class Journal(Protocol):
     """The terminal's events on their way to the hub. Nothing here ever deletes an event."""
 
@@ -77,8 +90,11 @@ class Journal(Protocol):
     def notice(self) -> asyncio.Event:
         """Set by the store whenever an event or an identifier begins to wait; cleared by the pusher before it reads."""
 
-    async def incarnations(self) -> Sequence[IncarnationLength]:
-        """Return each incarnation with events that the hub may still be without, the oldest first."""
+    async def standing(self) -> Standing:
+        """Return how the journal stands, all of it at one moment, and no more than a hello takes.
+
+        Of more held events than that each call returns the next ones, so that all of them get their turn.
+        """
 
     async def rewind(self, applied: Sequence[AppliedThrough]) -> None:
         """Take the hub's word that it holds each incarnation no further than this; what lies beyond is due again."""
@@ -101,9 +117,6 @@ class Journal(Protocol):
         The pump sends a marker in its place under the same seq; a second call changes nothing.
         """
 
-    async def held(self, limit: int) -> Sequence[HeldEvent]:
-        """Return events that the hub parked and that no final verdict came for."""
-
     async def conclude(self, outcomes: Sequence[OutcomePut]) -> None:
         """Write down final verdicts on events that the hub had parked. Any number of times the same."""
 
@@ -112,9 +125,6 @@ class Journal(Protocol):
 
     async def identifiers_sent(self, ids: Sequence[str], known: Sequence[str]) -> None:
         """Note that the hub has these, and which of them lead to a customer there."""
-
-    async def waiting(self) -> Waiting:
-        """Return what the hub has not acknowledged."""
 
 
 class Cache(Protocol):

@@ -6,7 +6,7 @@ No error deletes an event, and no number of errors ends the trying.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NoReturn
@@ -15,18 +15,15 @@ from sync.contract.allowance import HeldAllowance
 from sync.contract.events import EVENT_TYPES
 from sync.contract.protocol import (
     BATCH_BYTES_MAX,
-    HELD_PER_HELLO_MAX,
-    INCARNATIONS_PER_HELLO_MAX,
     HelloAnswer,
     HelloRequest,
-    IncarnationLength,
     ProblemCode,
 )
 from sync.contract.versions import PROTOCOLS
 from sync.hub_errors import HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from sync.pump.line import Direction, HubTime, Line, first_of
 from sync.pump.pace import EVENTS_START, BatchSize, Ladder, Pace
-from sync.pump.ports import Batch, Hub, Journal, KeepWord
+from sync.pump.ports import Batch, Hub, Journal, KeepWord, Standing
 from sync.pump.steps import (
     WITHHELD_REASON,
     AfterError,
@@ -131,15 +128,14 @@ class Pusher:
         """Say hello and take what the hub answers; tell whether that is enough, or it has to be said again."""
         # Before anything is read for it: whoever asks for one from here on has news that this one may not hold.
         self._line.hello_wanted.clear()
-        asked = tuple(await self._journal.incarnations())[:INCARNATIONS_PER_HELLO_MAX]
-        request = await self._hello_request(asked)
+        request = await self._hello_request(await self._journal.standing())
         keep_word = self._terminal.asking() if self._terminal.asking is not None else None
         asked_s = self._clock.monotonic()
         answer = await self._hub.hello(request)
         answered_s = self._clock.monotonic()
         if answer.protocol not in PROTOCOLS:
             raise HubRefused(ProblemCode.PROTOCOL_UNKNOWN)
-        await self._journal.rewind(applied_of(asked, answer))
+        await self._journal.rewind(applied_of(request.incarnations, answer))
         if outcomes := outcomes_of(request.held, answer):
             await self._journal.conclude(outcomes)
         self._most = BatchSize(answer.max_batch_events, answer.max_batch_bytes)
@@ -154,8 +150,7 @@ class Pusher:
         is_kept = answer.allowances is None or keep_word is None or await keep_word(answer.allowances)
         return answer, is_kept and not answer.again
 
-    async def _hello_request(self, asked: Sequence[IncarnationLength]) -> HelloRequest:
-        waiting = await self._journal.waiting()
+    async def _hello_request(self, standing: Standing) -> HelloRequest:
         now = self._clock.now()
         return HelloRequest(
             protocols=PROTOCOLS,
@@ -163,10 +158,10 @@ class Pusher:
             event_types=EVENT_TYPES,
             cursor=await self._terminal.cursor(),
             hub_epoch=self._epoch_heard,
-            incarnations=tuple(asked),
-            held=tuple(await self._journal.held(HELD_PER_HELLO_MAX)),
-            waiting=waiting.count,
-            oldest_waiting_s=_age_s(now, waiting.oldest_recorded_at),
+            incarnations=standing.incarnations,
+            held=standing.held,
+            waiting=standing.waiting.count,
+            oldest_waiting_s=_age_s(now, standing.waiting.oldest_recorded_at),
             wall=now,
             monoms=int(self._clock.monotonic() * 1000),
             bootid=self._clock.boot_id,

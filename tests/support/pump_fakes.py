@@ -38,7 +38,7 @@ from sync.contract.protocol import (
 )
 from sync.hub_errors import HubRefused, MessageTooLarge
 from sync.pump.line import first_of
-from sync.pump.ports import Batch, Waiting
+from sync.pump.ports import Batch, Standing, Waiting
 from sync.runtime.clock import Clock
 
 T = TypeVar("T")
@@ -84,8 +84,10 @@ class MemoryJournal:
         self.presented.append(one)
         self._notice.set()
 
-    async def incarnations(self) -> Sequence[IncarnationLength]:
-        return [IncarnationLength(inc=inc, length=len(events)) for inc, events in self.events.items()]
+    async def standing(self) -> Standing:
+        told = tuple(IncarnationLength(inc=inc, length=len(events)) for inc, events in self.events.items())
+        count = sum(len(events) - self.acked[inc] for inc, events in self.events.items())
+        return Standing(told, tuple(self.parked), Waiting(count, AS_OF if count else None))
 
     async def rewind(self, applied: Sequence[AppliedThrough]) -> None:
         for word in applied:
@@ -113,9 +115,6 @@ class MemoryJournal:
     async def withhold(self, inc: str, seq: int, reason: str) -> None:
         self.withheld[(inc, seq)] = reason
 
-    async def held(self, limit: int) -> Sequence[HeldEvent]:
-        return self.parked[:limit]
-
     async def conclude(self, outcomes: Sequence[OutcomePut]) -> None:
         self.concluded += outcomes
 
@@ -125,10 +124,6 @@ class MemoryJournal:
     async def identifiers_sent(self, ids: Sequence[str], known: Sequence[str]) -> None:
         self.presented = [one for one in self.presented if one.id not in ids]
         self.known += known
-
-    async def waiting(self) -> Waiting:
-        count = sum(len(events) - self.acked[inc] for inc, events in self.events.items())
-        return Waiting(count, AS_OF if count else None)
 
 
 class MemoryCache:

@@ -287,7 +287,10 @@ async def test_each_start_counts_from_one_and_the_older_events_go_first(
     await shop.credit(store, "s-2")
     async with shop.open_till(tmp_path, clock, SECOND_INC) as later:  # as after a crash: nobody closed the first
         await shop.credit(later, "s-3")
-        assert [(one.inc, one.length) for one in await later.journal.incarnations()] == [(shop.INC, 2), (SECOND_INC, 1)]
+        assert [(one.inc, one.length) for one in (await later.journal.standing()).incarnations] == [
+            (shop.INC, 2),
+            (SECOND_INC, 1),
+        ]
         first = await shop.settle_all(later)
         second = await shop.settle_all(later)
         assert await shop.settle_all(later) is None
@@ -300,7 +303,7 @@ async def test_each_start_counts_from_one_and_the_older_events_go_first(
 
 async def test_a_start_without_a_sale_leaves_no_trace(tmp_path: Path) -> None:
     async with shop.open_till(tmp_path) as store:
-        assert await store.journal.incarnations() == []
+        assert (await store.journal.standing()).incarnations == ()
         assert await store.journal.next_batch(10, 10_000) is None
         assert (await store.journal.waiting()).oldest_recorded_at is None
 
@@ -314,6 +317,18 @@ async def test_waiting_says_how_many_and_since_when(store: Store, clock: FakeClo
     await store.journal.settle(shop.INC, shop.verdicts(applied(1)))
     waiting = await store.journal.waiting()
     assert (waiting.count, waiting.oldest_recorded_at) == (1, shop.MORNING + timedelta(minutes=5))
+
+
+async def test_what_a_hello_tells_is_of_one_moment(store: Store) -> None:
+    async def sell() -> None:
+        for number in range(20):
+            await shop.credit(store, f"s-{number}")
+
+    async with asyncio.TaskGroup() as group:
+        selling = group.create_task(sell())
+        while not selling.done():
+            standing = await store.journal.standing()
+            assert standing.waiting.count == sum(one.length for one in standing.incarnations)
 
 
 async def test_pages_of_the_outbox_name_each_event_once_in_order(store: Store) -> None:
