@@ -1,6 +1,9 @@
 """The simulation in CI, and the test of the test: without a rule that carries weight it must fail."""
 
+import asyncio
+import itertools
 import json
+import random
 from types import SimpleNamespace
 from typing import cast
 
@@ -9,6 +12,7 @@ import pytest
 from tests.chaos.simulate import run_seeds
 from tests.chaos.simulation import money
 from tests.chaos.simulation.rules import RULES
+from tests.chaos.simulation.virtual import Stuck, run
 from tests.chaos.simulation.world import World, simulate
 
 # So many that a plain run of the tests meets each kind of shop. `packaging/test.sh` runs 2,000 before the tests, where
@@ -37,6 +41,20 @@ def is_a_broken_promise(wrong: str | None) -> bool:
 
 def test_the_same_seed_does_the_same() -> None:
     assert simulate(7).trace == simulate(7).trace
+
+
+def test_a_loop_that_spins_and_one_that_waits_for_nothing_are_stuck() -> None:
+    async def spin() -> None:
+        for _ in itertools.count():
+            await asyncio.sleep(0)
+
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Stuck, match="time does not pass"):
+        run(random.Random(0), spin)
+    with pytest.raises(Stuck, match="no timer is set"):
+        run(random.Random(0), wait)
 
 
 def test_a_sale_that_only_a_copied_till_and_a_lost_state_of_the_hub_knew_is_at_stake() -> None:

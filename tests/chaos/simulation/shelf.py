@@ -22,6 +22,8 @@ _open_for_writing, _open_for_reading, _attach = (
     sqlite_file.open_for_reading,
     sqlite_file.attach,
 )
+# The smallest that SQLite has: the tables of a simulation are many and their rows few, and it copies whole pages.
+PAGE_BYTES = 512
 # A file is known by its path and its number on the disk.
 _Number = tuple[str, int]
 _Place = tuple[str, _Number, frozenset[tuple[str, _Number]]]
@@ -154,6 +156,7 @@ class _KeepingDriver:
     def connect(self, *args: Any, **named: Any) -> Any:
         connection = _driver.connect(*args, factory=Kept, **named)
         connection.attached = {}
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # a file that has its pages already keeps theirs
         return connection
 
     def __getattr__(self, name: str) -> Any:

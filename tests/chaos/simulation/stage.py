@@ -13,8 +13,10 @@ from types import SimpleNamespace
 from unittest import mock
 
 from agent.store import damage, open_store, trust
+from sync.contract.cursors import FeedCursor, write_cursor
 from sync.contract.customers import Wording
 from sync.contract.program import EarnRule, Program, Reward
+from sync.contract.protocol import SnapshotManifest
 from sync.hub.escrow import reserving
 from sync.hub.feed import snapshot_files, snapshots
 from sync.hub.founding import Founding, database_file, found
@@ -29,6 +31,7 @@ from tests.chaos.simulation.till_side import CURRENCY, KEY, identity
 from tests.chaos.simulation.virtual import InThread, Machine, SimClock, run
 
 TERMINALS = ("till-1", "till-2", "till-3")
+EPOCH = "e" * 16
 REWARDS = tuple(
     Reward(reward_id=f"r-{points}", points=points, text=Wording(en="Gift", fr="Cadeau")) for points in (4, 25)
 )
@@ -86,14 +89,34 @@ async def _make_blank(folder: Path) -> None:
         hub = folder / f"hub-{number}"
         hub.mkdir(mode=0o700)
         async with open_writer(database_file(hub)) as writer:
-            await writer.write(lambda connection: found(connection, Founding("e" * 16, IDENTIFIER_KEY)))
+            await writer.write(lambda connection: found(connection, Founding(EPOCH, IDENTIFIER_KEY)))
             await writer.write(lambda connection: enact(connection, PROGRAM, 1))
             for name in TERMINALS[:number]:
                 new = NewTerminal(name, f"credential-of-{name}-that-is-long-enough", "0.1.0")
                 await writer.write(lambda connection, new=new: enrol(connection, new, Place(STORE, ""), time.now()))  # type: ignore[misc]
-    (folder / "till").mkdir(mode=0o700)
-    async with open_store(folder / "till", KEY, terminal_id="blank", store_id=STORE, clock=time, inc="0" * 16) as store:
-        await store.cache.keep_program(PROGRAM)
+    for name, has_snapshot in (("till", False), ("till-loaded", True)):
+        till = folder / name
+        till.mkdir(mode=0o700)
+        async with open_store(till, KEY, terminal_id="blank", store_id=STORE, clock=time, inc="0" * 16) as store:
+            await store.cache.keep_program(PROGRAM)
+            if has_snapshot:
+                nobody = _snapshot_of_nobody(time)
+                await store.cache.begin_snapshot(nobody)
+                await store.cache.finish_snapshot(nobody)
+
+
+def _snapshot_of_nobody(time: SimClock) -> SnapshotManifest:
+    """Return a hub as it was at its very beginning, before anybody was imported."""
+    return SnapshotManifest(
+        snapshot_id="0" * 32,
+        hub_epoch=EPOCH,
+        cursor=write_cursor(FeedCursor(EPOCH, 0)),
+        covered={},
+        program=PROGRAM,
+        as_of=time.now(),
+        complete=True,
+        chunks=(),
+    )
 
 
 def ram() -> str | None:

@@ -7,6 +7,7 @@ same seed.
 
 import asyncio
 import contextvars
+import functools
 import heapq
 import random
 from collections import deque
@@ -63,8 +64,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._die = die
         self._now_s = 0.0
-        self._rounds = 0
         self.rounds = 0
+        self._stuck_at = CALLBACKS_AT_ONE_INSTANT_MAX
+        self._stopping: bool
         self._due: deque[Planned] = deque()
         self._timers: list[tuple[float, int, Planned]] = []
         self._count = 0
@@ -105,36 +107,41 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
         def work() -> None:
             if not done.done():
-                _settle(done, lambda: func(*args))
+                _settle(done, func, *args)
 
         self.call_later(self._die.choice(JOB_DELAYS_S), work)
         return done
 
     def _run_once(self) -> None:
-        """Run all that is due; where nothing is, let the time pass up to the next timer first."""
+        """Run all that is due, round after round, until somebody wants to stop."""
         due, timers = self._due, self._timers
+        while not self._stopping:
+            if not due:
+                self._let_time_pass()
+            self.rounds += 1
+            if self.rounds > self._stuck_at:
+                raise Stuck("the loop spins: time does not pass any more")
+            until_s = self._now_s + 1e-6
+            while timers and timers[0][0] <= until_s:
+                due.append(heapq.heappop(timers)[2])
+            for _ in range(len(due)):
+                planned = due.popleft()
+                if planned.callback is not None:
+                    try:
+                        planned.context.run(planned.callback, *planned.args)
+                    except Exception as error:  # noqa: BLE001 - as a loop does: the others go on, and the seed fails
+                        self.failures.append({"exception": error})
+
+    def _let_time_pass(self) -> None:
+        """Jump to the next timer."""
+        timers = self._timers
         while timers and timers[0][2].callback is None:
             heapq.heappop(timers)
-        self._rounds += 1
-        if not due:
-            if not timers:
-                raise Stuck("everybody waits and no timer is set")
-            if timers[0][0] > self._now_s:
-                self._now_s = timers[0][0]
-                self._rounds = 0
-        if self._rounds > CALLBACKS_AT_ONE_INSTANT_MAX:
-            raise Stuck("the loop spins: time does not pass any more")
-        self.rounds += 1
-        until_s = self._now_s + 1e-6
-        while timers and timers[0][0] <= until_s:
-            due.append(heapq.heappop(timers)[2])
-        for _ in range(len(due)):
-            planned = due.popleft()
-            if planned.callback is not None:
-                try:
-                    planned.context.run(planned.callback, *planned.args)
-                except Exception as error:  # noqa: BLE001 - as a loop does: the others go on, and the seed fails
-                    self.failures.append({"exception": error})
+        if not timers:
+            raise Stuck("everybody waits and no timer is set")
+        if timers[0][0] > self._now_s:
+            self._now_s = timers[0][0]
+            self._stuck_at = self.rounds + CALLBACKS_AT_ONE_INSTANT_MAX
 
 
 class Machine:
@@ -207,15 +214,8 @@ class InThread:
 
     def _execute(self, work: Callable[..., T], *args: Any) -> Awaitable[T]:
         done: asyncio.Future[T] = self._loop.create_future()
-
-        def job() -> None:
-            # A caller who left has not stopped the thread, so the work is done all the same.
-            answer: asyncio.Future[T] = self._loop.create_future() if done.done() else done
-            _settle(answer, lambda: work(*args))
-            if answer is not done:
-                answer.exception()
-
-        self._put(job)
+        # A caller who left has not stopped the thread, so the work is done all the same.
+        self._put(functools.partial(_settle, done, work, *args))
         return done
 
     async def close(self) -> None:
@@ -266,13 +266,16 @@ class SimClock:
         self._off += timedelta(seconds=seconds)
 
 
-def _settle(done: "asyncio.Future[T]", work: Callable[[], T]) -> None:
+def _settle(done: "asyncio.Future[T]", work: Callable[..., T], *args: Any) -> None:
+    """Do the work, and tell whoever still waits for it what came of it."""
     try:
-        value = work()
+        value = work(*args)
     except Exception as error:  # noqa: BLE001 - crosses to whoever waits, as from a thread
-        done.set_exception(error)
+        if not done.done():
+            done.set_exception(error)
     else:
-        done.set_result(value)
+        if not done.done():
+            done.set_result(value)
 
 
 async def pass_time(seconds: float) -> None:
