@@ -53,25 +53,28 @@ class NearReader:
 
     def read(self, work: Work[T]) -> T:
         """Run `work` against one unchanging state of the file and return what it returned."""
-        with self._translating():
+        try:
             return read_one_state(self._connection, work)
+        except DRIVER_ERROR as error:
+            raise self._told(error) from error
 
     def glance(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         """Return the rows of one statement, which sees one state by itself."""
-        with self._translating():
+        try:
             return self._connection.execute(sql, parameters).fetchall()
+        except DRIVER_ERROR as error:
+            raise self._told(error) from error
 
     def attach_instead(self, name: str, file: DatabaseFile) -> None:
         """Let another file stand under an attached name."""
-        with self._translating():
-            attach_instead(self._connection, name, file)
-
-    @contextmanager
-    def _translating(self) -> Iterator[None]:
         try:
-            yield
+            attach_instead(self._connection, name, file)
         except DRIVER_ERROR as error:
-            ours = translated(error)
-            if isinstance(ours, DatabaseDamaged) and self._on_damage is not None:
-                self._on_damage()
-            raise ours from error
+            raise self._told(error) from error
+
+    def _told(self, error: BaseException) -> BaseException:
+        """Return our error for the driver's, and tell of a damaged file. A look-up is too short for a context."""
+        ours = translated(error)
+        if isinstance(ours, DatabaseDamaged) and self._on_damage is not None:
+            self._on_damage()
+        return ours
