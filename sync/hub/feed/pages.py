@@ -59,6 +59,8 @@ def read_page(connection: Connection, terminal_id: str, after: int, limit: int, 
     head = last_pos(connection)
     if not floor(connection) <= after <= head:
         raise Resync
+    if after == head:  # as nearly every poll begins
+        return Page((), {}, head, more=False)
     entries, pos = _whole(connection, after, limit, _NEVER if until is None else until)
     return Page(
         tuple(_texts(connection, entries, terminal_id, pos)),
@@ -208,6 +210,8 @@ def _outcome_text(connection: Connection, event: str, terminal_id: str) -> str |
 
 def _customers(connection: Connection, customer_ids: list[str], pos: int) -> dict[str, tuple[str, str]]:
     """Return each customer's profile and identifiers; the latter as they were at `pos`."""
+    if not customer_ids:
+        return {}
     rows = connection.execute(
         "SELECT customer_id, wire, refs, pos FROM customers WHERE customer_id IN (SELECT value FROM json_each(?))",
         (json.dumps(customer_ids),),
