@@ -190,9 +190,10 @@ class TillSide:
 
     async def crash(self) -> None:
         """Kill the process; the disk keeps what was committed."""
+        if self.life is not None:
+            self._note_all()
         self.life = None
         await self.machine.kill()
-        self._note_all()
 
     async def stop(self) -> None:
         """End the process as a person does."""
