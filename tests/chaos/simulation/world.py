@@ -133,7 +133,7 @@ class World:
             kind.get(act.name, act.weight) if self.is_lossy or not act.needs_lossy_disk else 0 for act in self.acts
         ]
         # Short stories are more, and easier to read; what takes many faults to meet is left to the long ones.
-        for _ in range(8 + int(26 * self.die.random() ** 3)):
+        for _ in range(7 + int(25 * self.die.random() ** 3)):
             act = self.die.choices(self.acts, weights)[0]
             await act.run(self)
             await pass_time(self.die.choice(PAUSES_S))
