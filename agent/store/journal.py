@@ -38,7 +38,7 @@ from sync.contract.protocol import (
     PresentedIdentifier,
     UploadAnswer,
 )
-from sync.pump.ports import Batch, Standing, Waiting
+from sync.pump.ports import Batch, JournalState, Waiting
 from sync.runtime.clock import Clock
 from sync.runtime.database import Reader, Work, Writer
 from sync.runtime.sqlite_file import Connection, DatabaseFull
@@ -119,20 +119,20 @@ class EventJournal:
         if await self._writer.write(lambda connection: note_presented(connection, presented, now_ms)):
             self._notice.set()
 
-    async def standing(self, held_max: int = HELD_PER_HELLO_MAX) -> Standing:
+    async def state(self, held_max: int = HELD_PER_HELLO_MAX) -> JournalState:
         """Return how the journal stands, all of it at one moment, and no more than a hello takes.
 
         Of more held events than `held_max` each call returns the next ones, so that all of them get their turn.
         """
 
-        def read(connection: Connection) -> tuple[Standing, int]:
+        def read(connection: Connection) -> tuple[JournalState, int]:
             found = parked(connection, self._held_after, held_max)
             held_after = found[-1][0] if len(found) == held_max else 0
             held = tuple(event for _, event in found)
-            return Standing(_incarnations(connection), held, read_waiting(connection)), held_after
+            return JournalState(_incarnations(connection), held, read_waiting(connection)), held_after
 
-        standing, self._held_after = await self._reader.read(read)
-        return standing
+        state, self._held_after = await self._reader.read(read)
+        return state
 
     async def rewind(self, applied: Sequence[AppliedThrough]) -> None:
         """Take the hub's word that it holds each incarnation no further than this; never raises anything.

@@ -71,7 +71,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class JournalState:
     """How a journal stands at one moment: what a hello tells of it.
 
     `incarnations` are those with events that the hub may still be without, the oldest first, and of many the newest;
@@ -90,7 +90,7 @@ class Journal(Protocol):
     def notice(self) -> asyncio.Event:
         """Set by the store whenever an event or an identifier begins to wait; cleared by the pusher before it reads."""
 
-    async def standing(self) -> Standing:
+    async def state(self) -> JournalState:
         """Return how the journal stands, all of it at one moment, and no more than a hello takes.
 
         Of more held events than that each call returns the next ones, so that all of them get their turn.

@@ -23,7 +23,7 @@ from sync.contract.versions import PROTOCOLS
 from sync.hub_errors import HubBusy, HubError, HubRefused, HubUnreachable, MessageTooLarge
 from sync.pump.line import Direction, HubTime, Line, first_of
 from sync.pump.pace import EVENTS_START, BatchSize, Ladder, Pace
-from sync.pump.ports import Batch, Hub, Journal, KeepWord, Standing
+from sync.pump.ports import Batch, Hub, Journal, JournalState, KeepWord
 from sync.pump.steps import (
     WITHHELD_REASON,
     AfterError,
@@ -128,7 +128,7 @@ class Pusher:
         """Say hello and take what the hub answers; tell whether that is enough, or it has to be said again."""
         # Before anything is read for it: whoever asks for one from here on has news that this one may not hold.
         self._line.hello_wanted.clear()
-        request = await self._hello_request(await self._journal.standing())
+        request = await self._hello_request(await self._journal.state())
         keep_word = self._terminal.asking() if self._terminal.asking is not None else None
         asked_s = self._clock.monotonic()
         answer = await self._hub.hello(request)
@@ -150,7 +150,7 @@ class Pusher:
         is_kept = answer.allowances is None or keep_word is None or await keep_word(answer.allowances)
         return answer, is_kept and not answer.again
 
-    async def _hello_request(self, standing: Standing) -> HelloRequest:
+    async def _hello_request(self, state: JournalState) -> HelloRequest:
         now = self._clock.now()
         return HelloRequest(
             protocols=PROTOCOLS,
@@ -158,10 +158,10 @@ class Pusher:
             event_types=EVENT_TYPES,
             cursor=await self._terminal.cursor(),
             hub_epoch=self._epoch_heard,
-            incarnations=standing.incarnations,
-            held=standing.held,
-            waiting=standing.waiting.count,
-            oldest_waiting_s=_age_s(now, standing.waiting.oldest_recorded_at),
+            incarnations=state.incarnations,
+            held=state.held,
+            waiting=state.waiting.count,
+            oldest_waiting_s=_age_s(now, state.waiting.oldest_recorded_at),
             wall=now,
             monoms=int(self._clock.monotonic() * 1000),
             bootid=self._clock.boot_id,

@@ -38,7 +38,7 @@ from sync.contract.protocol import (
 )
 from sync.hub_errors import HubRefused, MessageTooLarge
 from sync.pump.line import first_of
-from sync.pump.ports import Batch, Standing, Waiting
+from sync.pump.ports import Batch, JournalState, Waiting
 from sync.runtime.clock import Clock
 
 T = TypeVar("T")
@@ -84,10 +84,10 @@ class MemoryJournal:
         self.presented.append(one)
         self._notice.set()
 
-    async def standing(self) -> Standing:
+    async def state(self) -> JournalState:
         told = tuple(IncarnationLength(inc=inc, length=len(events)) for inc, events in self.events.items())
         count = sum(len(events) - self.acked[inc] for inc, events in self.events.items())
-        return Standing(told, tuple(self.parked), Waiting(count, AS_OF if count else None))
+        return JournalState(told, tuple(self.parked), Waiting(count, AS_OF if count else None))
 
     async def rewind(self, applied: Sequence[AppliedThrough]) -> None:
         for word in applied:

@@ -125,12 +125,12 @@ async def test_a_salvaged_till_is_as_it_was_but_for_the_damaged_rows(
         wish = PresentedIdentifier(id=shop.card_id(number), identifier=Identifier(scheme=Scheme.CARD, value=number))
         await store.journal.present(wish)
         await store.journal.keep_program(shop.program())
-        before = (shop.balance(store), store.outbox.figures(), (await store.journal.standing()).incarnations)
+        before = (shop.balance(store), store.outbox.figures(), (await store.journal.state()).incarnations)
     flip(tmp_path / "till.db", await _root(tmp_path, "pending"))
 
     with caplog.at_level(logging.ERROR):
         async with shop.open_till(tmp_path, inc=THIRD_INC) as store:
-            after = (shop.balance(store), store.outbox.figures(), (await store.journal.standing()).incarnations)
+            after = (shop.balance(store), store.outbox.figures(), (await store.journal.state()).incarnations)
             assert after == before
             assert await store.journal.newest_program() == shop.program()
             assert await store.journal.unsent_identifiers(5) == [wish]

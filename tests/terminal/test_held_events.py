@@ -59,11 +59,11 @@ async def test_a_held_event_leaves_the_list_once_its_verdict_is_known(tmp_path: 
         for number in range(1, 4):
             await shop.credit(store, f"s-{number}")
         await shop.settle_all(store, {2: parked(2)})
-        assert (await store.journal.standing()).held == (HeldEvent(inc=shop.INC, seq=2),)
+        assert (await store.journal.state()).held == (HeldEvent(inc=shop.INC, seq=2),)
 
         await store.journal.conclude([outcome(2, shop.INC)])
 
-        assert (await store.journal.standing()).held == ()
+        assert (await store.journal.state()).held == ()
         assert (await store.outbox.rows(EntryState.PARKED)).rows == ()
 
 
@@ -73,6 +73,6 @@ async def test_of_many_held_events_each_gets_its_turn(tmp_path: Path) -> None:
             await shop.credit(store, f"s-{number}")
         await shop.settle_all(store, {seq: parked(seq) for seq in range(1, 6)})
 
-        turns = [[one.seq for one in (await store.journal.standing(held_max=2)).held] for _ in range(4)]
+        turns = [[one.seq for one in (await store.journal.state(held_max=2)).held] for _ in range(4)]
 
     assert turns == [[1, 2], [3, 4], [5], [1, 2]]

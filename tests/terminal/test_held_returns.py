@@ -49,7 +49,7 @@ async def test_a_return_that_the_hub_holds_is_shown_and_stops_nothing_and_ends_w
     ]
     await hear(store, word(applied={shop.INC: 3}))
     assert (left(store), await store.allowances.due_back(), await store.allowances.held()) == (0, (), ())
-    assert (await store.journal.standing()).held == tuple(HeldEvent(inc=shop.INC, seq=seq) for seq in (1, 2))
+    assert (await store.journal.state()).held == tuple(HeldEvent(inc=shop.INC, seq=seq) for seq in (1, 2))
     covered = {shop.INC: 3}
     await store.cache.apply(shop.page(shop.put(points=115), position=2, covered=covered))
     await shop.credit(store, "s-2")
@@ -59,5 +59,5 @@ async def test_a_return_that_the_hub_holds_is_shown_and_stops_nothing_and_ends_w
     verdicts = [OutcomePut(inc=shop.INC, verdict=Verdict(seq=seq, outcome=Outcome.APPLIED)) for seq in (1, 2)]
     await store.cache.apply(shop.page(shop.put(points=85), *verdicts, position=3, covered=covered))
 
-    assert (store.outbox.figures().parked, (await store.journal.standing()).held) == (0, ())
+    assert (store.outbox.figures().parked, (await store.journal.state()).held) == (0, ())
     assert shop.balance(store).posted == 85

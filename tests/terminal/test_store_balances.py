@@ -168,7 +168,7 @@ class Run:
         """Give the hub a backup that lacks its newest events; the till says hello, and loads a snapshot."""
         self.hub.log = self.hub.log[: max(len(self.hub.log) - lost, 0)]
         held = self.hub.coverage()
-        named = (await self.store.journal.standing()).incarnations
+        named = (await self.store.journal.state()).incarnations
         await self.store.journal.rewind([AppliedThrough(inc=one.inc, through=held[one.inc]) for one in named])
         self.check()
         self._note_hub()

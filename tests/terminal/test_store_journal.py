@@ -287,7 +287,7 @@ async def test_each_start_counts_from_one_and_the_older_events_go_first(
     await shop.credit(store, "s-2")
     async with shop.open_till(tmp_path, clock, SECOND_INC) as later:  # as after a crash: nobody closed the first
         await shop.credit(later, "s-3")
-        assert [(one.inc, one.length) for one in (await later.journal.standing()).incarnations] == [
+        assert [(one.inc, one.length) for one in (await later.journal.state()).incarnations] == [
             (shop.INC, 2),
             (SECOND_INC, 1),
         ]
@@ -303,7 +303,7 @@ async def test_each_start_counts_from_one_and_the_older_events_go_first(
 
 async def test_a_start_without_a_sale_leaves_no_trace(tmp_path: Path) -> None:
     async with shop.open_till(tmp_path) as store:
-        assert (await store.journal.standing()).incarnations == ()
+        assert (await store.journal.state()).incarnations == ()
         assert await store.journal.next_batch(10, 10_000) is None
         assert (await store.journal.waiting()).oldest_recorded_at is None
 
@@ -327,8 +327,8 @@ async def test_what_a_hello_tells_is_of_one_moment(store: Store) -> None:
     async with asyncio.TaskGroup() as group:
         selling = group.create_task(sell())
         while not selling.done():
-            standing = await store.journal.standing()
-            assert standing.waiting.count == sum(one.length for one in standing.incarnations)
+            state = await store.journal.state()
+            assert state.waiting.count == sum(one.length for one in state.incarnations)
 
 
 async def test_pages_of_the_outbox_name_each_event_once_in_order(store: Store) -> None:

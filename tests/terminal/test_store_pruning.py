@@ -126,7 +126,7 @@ async def test_sales_go_on_behind_a_pruned_journal_after_a_restart_too(
 
     async with shop.open_till(tmp_path, clock, SECOND_INC) as later:
         await shop.credit(later, "s-5")
-        assert [(one.inc, one.length) for one in (await later.journal.standing()).incarnations] == [
+        assert [(one.inc, one.length) for one in (await later.journal.state()).incarnations] == [
             (shop.INC, 4),
             (SECOND_INC, 1),
         ]
@@ -142,9 +142,9 @@ async def test_an_incarnation_is_named_to_the_hub_while_its_events_are_kept(tmp_
         await shop.credit(store, "s-2")
         await _prune(store, shop.MORNING)
         clock.set_wall(clock.now() + timedelta(days=9000))  # this machine's clock decides nothing
-        assert [one.inc for one in (await store.journal.standing()).incarnations] == [shop.INC, SECOND_INC]
+        assert [one.inc for one in (await store.journal.state()).incarnations] == [shop.INC, SECOND_INC]
         await _prune(store, shop.MORNING + KEEP)
-        assert [one.inc for one in (await store.journal.standing()).incarnations] == [SECOND_INC]
+        assert [one.inc for one in (await store.journal.state()).incarnations] == [SECOND_INC]
 
 
 async def test_a_hub_that_asks_for_pruned_events_gets_markers_and_the_line_moves_on(
