@@ -32,6 +32,8 @@ from tests.chaos.simulation.virtual import InThread, Machine, SimClock, run
 
 TERMINALS = ("till-1", "till-2", "till-3")
 EPOCH = "e" * 16
+# The folders of a till that was never here, and of one that has loaded a snapshot before its story begins.
+NEW_TILL, KNOWN_TILL = "till", "till-loaded"
 REWARDS = tuple(
     Reward(reward_id=f"r-{points}", points=points, text=Wording(en="Gift", fr="Cadeau")) for points in (4, 25)
 )
@@ -94,19 +96,19 @@ async def _make_blank(folder: Path) -> None:
             for name in TERMINALS[:number]:
                 new = NewTerminal(name, f"credential-of-{name}-that-is-long-enough", "0.1.0")
                 await writer.write(lambda connection, new=new: enrol(connection, new, Place(STORE, ""), time.now()))  # type: ignore[misc]
-    for name, has_snapshot in (("till", False), ("till-loaded", True)):
+    for name in (NEW_TILL, KNOWN_TILL):
         till = folder / name
         till.mkdir(mode=0o700)
         async with open_store(till, KEY, terminal_id="blank", store_id=STORE, clock=time, inc="0" * 16) as store:
             await store.cache.keep_program(PROGRAM)
-            if has_snapshot:
+            if name == KNOWN_TILL:
                 nobody = _snapshot_of_nobody(time)
                 await store.cache.begin_snapshot(nobody)
                 await store.cache.finish_snapshot(nobody)
 
 
 def _snapshot_of_nobody(time: SimClock) -> SnapshotManifest:
-    """Return a hub as it was at its very beginning, before anybody was imported."""
+    """Return the snapshot of a hub at its very beginning, before anybody was imported."""
     return SnapshotManifest(
         snapshot_id="0" * 32,
         hub_epoch=EPOCH,

@@ -22,7 +22,7 @@ from tests.chaos.simulation.checks import ALWAYS, AT_REST
 from tests.chaos.simulation.hub_side import IDENTIFIER_KEY, Door, HubSide
 from tests.chaos.simulation.oracle import Oracle
 from tests.chaos.simulation.shelf import copy_folder
-from tests.chaos.simulation.stage import TERMINALS, blank_files, ram, simulated
+from tests.chaos.simulation.stage import KNOWN_TILL, NEW_TILL, TERMINALS, blank_files, ram, simulated
 from tests.chaos.simulation.till_side import TillSide, card_id
 from tests.chaos.simulation.virtual import Machine, SimClock, Stuck, as_any, pass_time, run
 
@@ -335,7 +335,7 @@ def _world(die: random.Random, folder: Path, blank: Path) -> World:
     if die.random() < 0.6:
         world.amounts_minor = world.amounts_minor[:-1]
     for terminal_id in terminals:
-        copy_folder(blank / die.choice(("till", "till-loaded")), folder / terminal_id)
+        copy_folder(blank / die.choice((NEW_TILL, KNOWN_TILL)), folder / terminal_id)
         way = wire.Wire(terminal_id, hub, Machine(terminal_id, die), world.note)
         till = TillSide(terminal_id, folder / terminal_id, Machine(terminal_id, die), way, world.seen)
         till.has_honest_disk = not world.is_lossy
